@@ -1,0 +1,67 @@
+"""What a rollout will do, as data: stages of waves of nodes, with the reasons, under one digest."""
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from sealring.models.base import Fact, Sha256
+from sealring.models.cluster import NodeRef, RolloutSettings
+from sealring.models.material import MaterialRef
+
+Goal = Literal["deploy", "rollback"]
+
+
+class Target(Fact):
+    """What one node shall serve, and how it is brought there."""
+
+    node: NodeRef
+    generation: Sha256
+    leaf_sha256: Sha256
+    apply: Literal["reload", "restart"]
+    may_restart: bool = Field(description="Whether a reload that does not convince may be followed by a restart.")
+    because: str = Field("", description="Why reload or restart.")
+
+
+class Wave(Fact):
+    """Nodes that are activated together."""
+
+    name: str
+    targets: tuple[Target, ...]
+    because: str
+
+
+class Stage(Fact):
+    """Waves with one aim; at its end a barrier is observed."""
+
+    name: str
+    waves: tuple[Wave, ...]
+
+
+class Plan(Fact):
+    """The whole rollout, printable and comparable."""
+
+    cluster: str
+    goal: Goal
+    material: MaterialRef | None = None
+    stages: tuple[Stage, ...]
+    unchanged: tuple[str, ...] = Field((), description="Addresses of nodes that already serve their generation.")
+    risks: tuple[str, ...] = ()
+    rules: RolloutSettings = Field(RolloutSettings(), description="Of the cluster file, with the request's overrides.")
+
+    @property
+    def waves(self) -> tuple[Wave, ...]:
+        """All waves in order."""
+        return tuple(wave for stage in self.stages for wave in stage.waves)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All targets in order of activation."""
+        return tuple(target for wave in self.waves for target in wave.targets)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON form (sorted keys, no spaces)."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()

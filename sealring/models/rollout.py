@@ -1,0 +1,271 @@
+"""Requests, orders to one node, and outcomes: what travels between starters, workflows and activities."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from sealring.models.base import Fact, Input, Sha256
+from sealring.models.cluster import Apply, ClusterName, NodeRef, RolloutSettings
+from sealring.models.evidence import Finding, Served, Verdict, Verification
+from sealring.models.material import MaterialRef, ResolvedMaterial
+from sealring.models.node import ClusterView, Generation
+from sealring.models.plan import Goal, Plan, Target
+from sealring.models.problem import Problem
+
+
+class RolloutRequest(Input):
+    """What a person or a service asks for; smallest: {"cluster": "lab", "material": {"path": "/deliveries/may"}}."""
+
+    cluster: ClusterName
+    goal: Goal = "deploy"
+    material: MaterialRef | None = Field(None, description="Needed to deploy; a rollback takes none.")
+    nodes: tuple[str, ...] = Field((), description="Only these addresses; empty: all nodes.")
+    dry_run: bool = Field(False, description="Stop after the plan; nothing on any node changes.")
+    apply: Apply | None = Field(None, description="Overrides the cluster file.")
+    wave: Literal["node", "rack"] | None = Field(None, description="Overrides the cluster file.")
+    failure_budget: int | None = Field(None, ge=0, description="Overrides the cluster file.")
+    on_failure: Literal["stop", "ask"] | None = Field(None, description="Overrides the cluster file.")
+    waive: tuple[str, ...] = Field(
+        (),
+        description="Codes of checks whose failure shall not block: `material.trusted-by-peers`. Kept in the report.",
+    )
+    requester: str = ""
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _material_goes_with_deploy(self) -> "RolloutRequest":
+        if (self.material is None) == (self.goal == "deploy"):
+            raise ValueError("material: needed when goal is deploy, and only then")
+        return self
+
+
+class NodeOrder(Fact):
+    """Everything an activity must know about the node it works on."""
+
+    cluster: ClusterName
+    rollout: str = Field(description="Run id of the rollout: the token of intents on the node.")
+    target: Target
+    material: MaterialRef | None = Field(None, description="None in a rollback: the generation is on the node.")
+    peers: tuple[NodeRef, ...] = Field((), description="Vantages: peers to probe through and whose trust counts.")
+    waive: tuple[str, ...] = ()
+    rules: RolloutSettings = RolloutSettings()
+    start_timeout: timedelta = Field(timedelta(minutes=5), description="Of the cluster file: until the node is back.")
+    before: Generation | None = Field(None, description="In force before the rollout: the way back.")
+
+    @property
+    def node(self) -> NodeRef:
+        """The node the order is for."""
+        return self.target.node
+
+
+class Readiness(Fact):
+    """The answer of one step of preparation: findings, and what was found on the node."""
+
+    findings: tuple[Finding, ...] = ()
+    current: Generation | None = None
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        """Findings that forbid going on."""
+        return tuple(finding for finding in self.findings if finding.verdict is Verdict.FAIL)
+
+
+class Transferred(Fact):
+    """A generation that is on the node's disk, not yet in force."""
+
+    generation: Sha256
+    bytes_sent: int = 0
+    skipped: bool = Field(False, description="It was there already, with the right digests.")
+
+
+class Activated(Fact):
+    """After the flip: what is in force and what was before."""
+
+    current: Sha256
+    previous: Sha256 | None
+    changed: bool = Field(True, description="False: it was in force already.")
+
+
+class Applied(Fact):
+    """After a reload or a restart."""
+
+    findings: tuple[Finding, ...] = ()
+
+
+class Drained(Fact):
+    """After a drain: which process is about to be replaced, so that a restart is never repeated."""
+
+    started_at: str = Field(description="Start of the process before the restart (clock ticks since boot).")
+    findings: tuple[Finding, ...] = ()
+
+
+class RestartOrder(Fact):
+    """Restart Cassandra on this node unless a process younger than `started_at` runs already."""
+
+    order: NodeOrder
+    started_at: str
+
+
+class FlipOrder(Fact):
+    """Put a generation that is on the node's disk in force."""
+
+    order: NodeOrder
+    generation: Sha256
+
+
+class VerifyOrder(Fact):
+    """Prove that every listener of a node serves this leaf."""
+
+    order: NodeOrder
+    leaf_sha256: Sha256
+
+
+class Phase(StrEnum):
+    """Where a rollout is."""
+
+    OBSERVING = "Observing"
+    PLANNING = "Planning"
+    PREPARING = "Preparing"
+    ACTIVATING = "Activating"
+    PAUSED = "Paused"
+    NEEDS_DECISION = "NeedsDecision"
+    REPORTING = "Reporting"
+    DONE = "Done"
+    REFUSED = "Refused"
+    FAILED = "Failed"
+    ABORTED = "Aborted"
+
+
+class NodeState(StrEnum):
+    """Where one node is."""
+
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    PREPARED = "prepared"
+    REFUSED = "refused"
+    ACTIVATING = "activating"
+    SERVING = "serving"  # the intended generation, proven
+    UNCHANGED = "unchanged"  # served it before we came
+    ROLLED_BACK = "rolled-back"  # the previous generation, proven
+    UNTOUCHED = "untouched"  # stopped before anything in force was changed
+    BROKEN = "broken"  # neither could be proven: a person must look
+
+
+class Timing(Fact):
+    """How long one step took, in seconds of wall time."""
+
+    step: str
+    seconds: float
+
+
+class NodeOutcome(Fact):
+    """How it ended on one node."""
+
+    address: str
+    state: NodeState
+    generation: str = Field("", description="The generation in force now, where the rollout changed it.")
+    before: Generation | None = Field(None, description="The generation in force when the node was backed up.")
+    method: str = Field("", description="`reload`, `restart`, or `reload+restart`.")
+    problem: Problem | None = None
+    verification: Verification | None = None
+    findings: tuple[Finding, ...] = ()
+    timings: tuple[Timing, ...] = ()
+
+
+class MatrixRow(Fact):
+    """Intended, on disk, served: one node of the served-certificate matrix (fingerprints of leaves)."""
+
+    address: str
+    intended: str
+    on_disk: str
+    served: tuple[Served, ...]
+
+    @property
+    def consistent(self) -> bool:
+        """Whether disk and every listener at every vantage show the intended leaf."""
+        return self.on_disk == self.intended and all(s.leaf_sha256 == self.intended for s in self.served)
+
+
+class MatrixRows(Fact):
+    """The served-certificate matrix."""
+
+    rows: tuple[MatrixRow, ...]
+
+
+class RolloutReport(Fact):
+    """The result of a rollout."""
+
+    cluster: str
+    goal: Goal
+    outcome: Phase
+    plan: Plan | None = None
+    plan_digest: str = ""
+    nodes: tuple[NodeOutcome, ...] = ()
+    matrix: tuple[MatrixRow, ...] = ()
+    findings: tuple[Finding, ...] = Field((), description="Of the delivery and the ring as a whole.")
+    waived: tuple[str, ...] = ()
+    problem: Problem | None = None
+    started_at: datetime
+    finished_at: datetime | None = None
+    requester: str = ""
+    reason: str = ""
+
+
+class Carried(Fact):
+    """What a rollout hands to itself when it continues as new, between two waves."""
+
+    plan: Plan
+    waves_done: int
+    nodes: tuple[NodeOutcome, ...]
+    skipped: tuple[str, ...] = Field((), description="Failed nodes that a person decided to leave as they are.")
+    findings: tuple[Finding, ...] = ()
+    started_at: datetime
+    paused: bool = False
+
+
+class RolloutRun(RolloutRequest):
+    """The workflow's argument: a request, and after continue-as-new what was carried over."""
+
+    carried: Carried | None = Field(None, description="Set by the engine itself; leave it out.")
+
+
+# What activities take, beside NodeOrder.
+
+
+class ClusterQuestion(Fact):
+    """Look at a ring: all of it, or these nodes' hosts only."""
+
+    cluster: ClusterName
+    nodes: tuple[str, ...] = ()
+
+
+class MaterialQuestion(Fact):
+    """Resolve a delivery for the nodes of a ring and lint it."""
+
+    view: ClusterView
+    ref: MaterialRef
+    nodes: tuple[str, ...] = ()
+
+
+class PlanQuestion(Fact):
+    """Make a plan from what was observed."""
+
+    request: RolloutRequest
+    view: ClusterView
+    material: ResolvedMaterial | None = None
+
+
+class RingQuestion(Fact):
+    """Is the ring well enough to go on? Nodes expected to be up and normal, as seen by their peers."""
+
+    cluster: ClusterName
+    waive: tuple[str, ...] = ()
+
+
+class MatrixQuestion(Fact):
+    """Build the served-certificate matrix for these targets."""
+
+    cluster: ClusterName
+    targets: tuple[Target, ...]

@@ -1,0 +1,72 @@
+"""Steering a running rollout: what people may say to it, what it asks them, and what it shows."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from sealring.models.base import Fact, Input
+from sealring.models.plan import Goal
+from sealring.models.problem import Problem
+from sealring.models.rollout import NodeState, Phase, Timing
+
+
+class Command(Input):
+    """A word from a person or a service to a running rollout: abort, pause, resume."""
+
+    reason: str = ""
+    by: str = ""
+
+
+class Resolution(Input):
+    """The answer to a decision about one node."""
+
+    node: str = Field(min_length=1, description="Address of the node the question is about.")
+    action: Literal["retry", "skip", "stop"]
+    reason: str = ""
+    by: str = ""
+
+
+class Decision(Fact):
+    """A question the engine asks: what to do about one node."""
+
+    node: str
+    problem: Problem
+    options: tuple[str, ...] = ("retry", "skip", "stop")
+    default: str = "stop"
+    deadline: datetime
+
+
+class NodeStatus(Fact):
+    """One line of the status page."""
+
+    address: str
+    state: NodeState
+    problem: str = ""
+
+
+class RolloutStatus(Fact):
+    """What a rollout is doing now; answers the `status` query and feeds the page in the Temporal UI."""
+
+    cluster: str
+    goal: Goal
+    phase: Phase
+    waiting_for: str = Field("", description="What must happen next, in words.")
+    commands: tuple[str, ...] = Field((), description="Commands that steer it from here.")
+    wave: int = Field(0, description="Number of the wave in hand, from 1; 0 before the first.")
+    waves: int = 0
+    nodes: tuple[NodeStatus, ...] = ()
+    percent: int = 0
+    seconds_left: float | None = Field(None, description="Estimate from the nodes done so far; None before the first.")
+    decision: Decision | None = None
+    problem: Problem | None = None
+    plan_digest: str = ""
+    started_at: datetime
+
+
+class NodeStep(Fact):
+    """What a node's workflow is doing; answers its `status` query."""
+
+    step: str
+    paused: bool = False
+    timings: tuple[Timing, ...] = ()
