@@ -1,0 +1,170 @@
+"""From facts to a plan: which nodes, which generation each, by reload or restart, in which waves."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sealring.errors import Actor, SealringError, refuse
+from sealring.models.base import short
+from sealring.models.cluster import RolloutSettings
+from sealring.models.evidence import Verdict
+from sealring.models.material import ResolvedMaterial
+from sealring.models.node import ClusterView, NodeView
+from sealring.models.plan import Plan, Stage, Target
+from sealring.models.rollout import PlanQuestion, RolloutRequest
+from sealring.planning.waves import form_waves
+
+
+def make_plan(question: PlanQuestion, settings: RolloutSettings) -> Plan:
+    """Decide what is done to each node, and in which order.
+
+    Raises:
+        SealringError: `plan.*`, when there is nothing safe to do; the message names nodes and reasons.
+    """
+    request, view, material = question.request, question.view, question.material
+    rules = _rules(request, settings)
+    chosen = _chosen(view, request.nodes)
+    _refuse_degraded(view)
+    if material is not None:
+        _refuse_bad_material(material, request.waive)
+    targets = tuple(_target(node, request, material, rules, view.observed_at) for node in chosen)
+    served = {node.node.address for node, target in zip(chosen, targets, strict=True) if _serves(node, target)}
+    work = tuple(target for target in targets if target.node.address not in served)
+    waves = form_waves(work, rules.wave, rules.max_parallel)
+    return Plan(
+        cluster=request.cluster,
+        goal=request.goal,
+        material=material.ref if material else None,
+        stages=(Stage(name="roll back" if request.goal == "rollback" else "renew leaves", waves=waves),),
+        unchanged=tuple(sorted(served)),
+        risks=tuple(_risks(work)),
+        rules=rules,
+    )
+
+
+def _rules(request: RolloutRequest, settings: RolloutSettings) -> RolloutSettings:
+    asked = {name: getattr(request, name) for name in ("apply", "wave", "failure_budget", "on_failure")}
+    return settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
+
+
+def _chosen(view: ClusterView, addresses: tuple[str, ...]) -> tuple[NodeView, ...]:
+    known = {node.node.address for node in view.nodes}
+    unknown = sorted(set(addresses) - known)
+    if unknown:
+        raise refuse(
+            "plan.unknown-node",
+            f"nodes: {', '.join(unknown)} not in cluster {view.cluster}, which has {', '.join(sorted(known))}",
+            "name nodes by the address that `sealring cluster inspect` shows",
+        )
+    return tuple(node for node in view.nodes if not addresses or node.node.address in addresses)
+
+
+def _refuse_degraded(view: ClusterView) -> None:
+    """No node is touched while any node of the ring is away: replicas may be missing already."""
+    troubled = [
+        f"{n.node.address} is {'not normal' if n.up else 'down'}" for n in view.nodes if not (n.up and n.normal)
+    ]
+    troubled += [f"{n.node.address}: {n.problem}" for n in view.nodes if n.problem]
+    if len(view.schema_versions) > 1:
+        troubled.append(f"{len(view.schema_versions)} schema versions")
+    if troubled:
+        raise SealringError(
+            "plan.ring-degraded",
+            f"the ring is not whole: {'; '.join(troubled)}",
+            error_class=refuse("", "", "").error_class,
+            actor=Actor.CASSANDRA_ADMIN,
+            remedy="bring every node to UN with one schema, then start again",
+        )
+
+
+def _refuse_bad_material(material: ResolvedMaterial, waive: tuple[str, ...]) -> None:
+    failed = [f for f in material.findings if f.verdict is Verdict.FAIL and f.check not in waive]
+    if failed:
+        raise refuse(
+            "plan.material-refused",
+            "; ".join(f"{f.node}: {f.message} ({f.check})" for f in failed[:10]) + _more(failed, 10),
+            "deliver corrected material; nothing was changed on any node",
+            actor=Actor.PKI_ADMIN,
+        )
+
+
+def _more(items: list[object] | list[str] | Iterable[object], shown: int) -> str:
+    hidden = len(list(items)) - shown
+    return f"; and {hidden} more" if hidden > 0 else ""
+
+
+def _target(
+    view: NodeView,
+    request: RolloutRequest,
+    material: ResolvedMaterial | None,
+    rules: RolloutSettings,
+    now: datetime,
+) -> Target:
+    generation, leaf = _generation(view, material, now)
+    restart_because = ("this Cassandra has no hot reload",) if view.reload == "none" else view.restart_because
+    restart = rules.apply == "restart" or (rules.apply == "auto" and bool(restart_because))
+    if rules.apply == "reload" and restart_because:
+        raise refuse(
+            "plan.reload-impossible",
+            f"apply: reload asked for, but on {view.node.address} {'; '.join(restart_because)}",
+            "use `apply: auto` or `apply: restart`",
+            node=view.node.address,
+        )
+    if restart:
+        because = "; ".join(restart_because) or "restart asked for"
+    else:
+        because = f"Cassandra {view.version} reloads certificates ({view.reload})"
+    return Target(
+        node=view.node,
+        generation=generation,
+        leaf_sha256=leaf,
+        apply="restart" if restart else "reload",
+        may_restart=rules.allow_restart and rules.apply == "auto" and not restart,
+        because=because,
+    )
+
+
+def _generation(view: NodeView, material: ResolvedMaterial | None, now: datetime) -> tuple[str, str]:
+    address = view.node.address
+    if material is not None:
+        delivered = next((m for m in material.nodes if m.address == address), None)
+        if delivered is None:
+            raise refuse(
+                "plan.no-material",
+                f"{material.ref.path} holds nothing for {address}",
+                f"deliver {material.ref.path}/{address} or name the nodes to work on",
+                actor=Actor.PKI_ADMIN,
+                node=address,
+            )
+        return delivered.generation, delivered.leaf.sha256
+    previous = view.previous
+    if previous is None:
+        raise refuse(
+            "plan.no-previous",
+            f"{address} keeps no previous generation",
+            "deploy known good material instead",
+            node=address,
+        )
+    if previous.not_after <= now:
+        raise refuse(
+            "plan.previous-expired",
+            f"the previous generation {short(previous.id)} of {address} expired on {previous.not_after:%Y-%m-%d}",
+            "a rollback would take the node out of the ring: deploy new material instead",
+            actor=Actor.PKI_ADMIN,
+            node=address,
+        )
+    return previous.id, previous.leaf_sha256
+
+
+def _serves(view: NodeView, target: Target) -> bool:
+    on_disk = view.current is not None and view.current.id == target.generation
+    return on_disk and view.served == (target.leaf_sha256,)
+
+
+def _risks(targets: tuple[Target, ...]) -> Iterable[str]:
+    if any(t.apply == "restart" for t in targets):
+        yield (
+            "restarts take one node away at a time: keyspaces with RF 1, or RF 2 read at QUORUM, "
+            "are unavailable meanwhile (not yet computed here)"
+        )
+    elif any(t.may_restart for t in targets):
+        yield "a node whose reload does not convince is restarted, alone"
