@@ -1,0 +1,329 @@
+"""One ring: observe, plan, prepare everywhere, activate wave by wave, report."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    FailureError,
+    WorkflowAlreadyStartedError,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from sealring.errors import Actor, ErrorClass
+    from sealring.models.plan import Plan, Target, Wave
+    from sealring.models.problem import Problem
+    from sealring.models.rollout import (
+        ClusterQuestion,
+        MaterialQuestion,
+        MatrixQuestion,
+        NodeOrder,
+        NodeOutcome,
+        NodeState,
+        Phase,
+        PlanQuestion,
+        RingQuestion,
+        RolloutReport,
+        RolloutRun,
+    )
+    from sealring.models.steering import Decision
+    from sealring.planning.budget import budget_spent, failed_nodes
+    from sealring.temporal.failures import problem_of
+    from workflows import calls
+    from workflows.activation import NodeActivation
+    from workflows.preparation import NodePreparation
+    from workflows.progress import Progress
+    from workflows.steered import Steered
+
+GATE_TRIES = 12
+GATE_PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
+
+
+class Ended(Exception):
+    """The rollout goes no further."""
+
+    def __init__(self, phase: Phase, problem: Problem | None = None) -> None:
+        """How, and why."""
+        super().__init__(phase)
+        self.phase = phase
+        self.problem = problem
+
+
+@workflow.defn(name="CertificateRollout")
+class CertificateRollout(Steered):
+    """Brings the nodes of a ring from the generation they serve to the one they should serve.
+
+    The workflow id is `tls-rollout/<cluster>`: it is the cluster's lock. Renewal and rollback take the same way.
+    """
+
+    @workflow.init
+    def __init__(self, run: RolloutRun) -> None:
+        """Temporal hands the same argument to `run`."""
+        self.request = run
+        self.progress = Progress(run)
+        self.children = {}
+
+    @workflow.run
+    async def run(self, run: RolloutRun) -> RolloutReport:
+        """Tell the story in a task of its own: Cancel in the Temporal UI then does what `abort` does."""
+        story = asyncio.create_task(self.story())
+        try:
+            await asyncio.shield(story)
+        except asyncio.CancelledError:
+            await self.cancelled()
+            await story
+            raise
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        report = self.progress.report(workflow.now())
+        if report.outcome is not Phase.DONE:
+            raise ApplicationError(
+                str(report.problem or report.outcome.value),
+                report,
+                type=f"Rollout{report.outcome.value}",
+                non_retryable=True,
+            )
+        return report
+
+    async def story(self) -> None:
+        """What happens to the ring."""
+        try:
+            if self.request.carried is None:
+                self.check_lock()
+                plan = await self.make_plan()
+                if self.request.dry_run or not plan.targets:
+                    raise Ended(Phase.DONE)
+                await self.prepare_everywhere(plan)
+            assert self.progress.plan is not None
+            await self.activate_in_waves(self.progress.plan)
+            ending = Ended(Phase.DONE)
+        except Ended as ended:
+            ending = ended
+        except ActivityError as error:
+            ending = Ended(Phase.REFUSED if self.nothing_touched() else Phase.FAILED, problem_of(error))
+        await self.prove()
+        self.progress.problem = ending.problem
+        self.progress.enter(ending.phase, "")
+
+    def check_lock(self) -> None:
+        """Two rollouts of one ring exclude each other only if both use the id that belongs to the ring."""
+        lock = f"tls-rollout/{self.request.cluster}"
+        if workflow.info().workflow_id != lock:
+            raise Ended(
+                Phase.REFUSED,
+                _stop(
+                    "input.workflow-id", f"workflow id: {workflow.info().workflow_id}, expected {lock}", f"use {lock}"
+                ),
+            )
+
+    async def make_plan(self) -> Plan:
+        """Observe the ring, look at the delivery, decide."""
+        request = self.request
+        self.progress.enter(Phase.OBSERVING, "the ring and its hosts are read")
+        view = await calls.observe_cluster(ClusterQuestion(cluster=request.cluster))
+        material = None
+        if request.material is not None:
+            question = MaterialQuestion(view=view, ref=request.material, nodes=request.nodes)
+            material = await calls.resolve_material(question)
+            self.progress.findings += material.findings
+        self.progress.enter(Phase.PLANNING, "the plan is made")
+        plan = await calls.make_plan(PlanQuestion(request=request, view=view, material=material))
+        self.progress.decide_on(plan)
+        return plan
+
+    async def prepare_everywhere(self, plan: Plan) -> None:
+        """Prepare all nodes; one that is not ready stops the rollout while nothing has been touched."""
+        self.progress.enter(Phase.PREPARING, "nodes are validated and backed up, the new generation is transferred")
+        room = asyncio.Semaphore(plan.rules.max_parallel)
+
+        async def prepare(target: Target) -> None:
+            async with room:
+                await self.clear_to_start()
+                await self.prepare(target)
+
+        results = await asyncio.gather(*(prepare(t) for t in plan.targets), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        refused = [o for o in self.progress.outcomes.values() if o.state is NodeState.REFUSED]
+        if refused:
+            raise Ended(Phase.REFUSED, _refusal(refused))
+        self.stop_if_aborted()
+
+    async def activate_in_waves(self, plan: Plan) -> None:
+        """Wave by wave; between two waves no child runs, so the history may be cut there."""
+        for number, wave in enumerate(plan.waves[self.progress.waves_done :], start=self.progress.waves_done + 1):
+            self.progress.wave_in_hand = number
+            await self.gate(wave)
+            self.progress.enter(Phase.ACTIVATING, f"{wave.name}: {', '.join(str(t.node) for t in wave.targets)}")
+            await asyncio.gather(*(self.activate(target) for target in wave.targets))
+            await self.weigh(wave)
+            self.progress.waves_done = number
+            if workflow.info().is_continue_as_new_suggested():
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                workflow.continue_as_new(self.progress.carry())
+
+    async def gate(self, wave: Wave) -> None:
+        """Nobody holds us, and the ring is whole now, not only when the plan was made."""
+        await self.clear_to_start()
+        question = RingQuestion(cluster=self.request.cluster, waive=self.request.waive)
+        for _ in range(GATE_TRIES):
+            answer = await calls.check_ring(question)
+            if not answer.blocking:
+                return
+            self.progress.enter(Phase.ACTIVATING, f"before {wave.name}: {answer.blocking[0].message}")
+            await workflow.sleep(GATE_PAUSE, summary="wait for the ring to be whole")
+            await self.clear_to_start()
+        first = answer.blocking[0]
+        raise Ended(
+            Phase.FAILED,
+            Problem(code=first.check, message=first.message, actor=first.actor, remedy=first.remedy, node=first.node),
+        )
+
+    async def clear_to_start(self) -> None:
+        """Wait while paused; go no further when aborted."""
+        steering = self.progress.steering
+        if steering.paused and not steering.aborted:
+            self.progress.publish()
+            await workflow.wait_condition(
+                lambda: not self.progress.steering.paused or self.progress.steering.aborted,
+                timeout_summary="paused",
+            )
+        self.stop_if_aborted()
+
+    def stop_if_aborted(self) -> None:
+        """Asked before every step that starts something new; a cancel that raced with a result is seen here too."""
+        if self.progress.steering.aborted or workflow.cancellation_reason() is not None:
+            reason = self.progress.steering.reason or "cancelled"
+            raise Ended(Phase.ABORTED, _stop("rollout.aborted", reason, "start it again when you are ready"))
+
+    async def prepare(self, target: Target) -> NodeOutcome:
+        """One node's preparation, as a child workflow."""
+        self.progress.mark(target.node.address, NodeState.PREPARING)
+        return await self.child(NodePreparation.run, "tls-prepare", self.order(target), NodeState.REFUSED)
+
+    async def activate(self, target: Target) -> NodeOutcome:
+        """One node's activation, as a child workflow."""
+        self.progress.mark(target.node.address, NodeState.ACTIVATING)
+        return await self.child(NodeActivation.run, "tls-node", self.order(target), NodeState.UNTOUCHED)
+
+    async def child(self, run: Any, prefix: str, order: NodeOrder, otherwise: NodeState) -> NodeOutcome:
+        """Run a node's workflow; its id is the node's lock, across all rollouts."""
+        address = order.node.address
+        try:
+            handle = await workflow.start_child_workflow(
+                run,
+                order,
+                id=f"{prefix}/{order.cluster}/{address}",
+                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+                static_summary=f"{address} to {order.target.generation[:12]} by {order.target.apply}",
+            )
+            self.children[address] = handle
+            outcome: NodeOutcome = await handle
+        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
+            outcome = NodeOutcome(address=address, state=otherwise, problem=problem_of(error))
+        finally:
+            self.children.pop(address, None)
+        self.progress.note(outcome)
+        return outcome
+
+    def order(self, target: Target) -> NodeOrder:
+        """What a node's workflow must know."""
+        plan = self.progress.plan
+        assert plan is not None
+        return NodeOrder(
+            cluster=self.request.cluster,
+            rollout=workflow.info().first_execution_run_id,
+            target=target,
+            material=plan.material,
+            waive=self.request.waive,
+            rules=plan.rules,
+            before=self.progress.outcomes[target.node.address].before,
+        )
+
+    async def weigh(self, wave: Wave) -> None:
+        """After a wave: go on within the failure budget, else stop, or ask where the cluster's rules say so."""
+        plan = self.progress.plan
+        assert plan is not None
+        targets = {target.node.address: target for target in wave.targets}
+        while budget_spent(self.progress.counted(), plan.rules.failure_budget):
+            failed = failed_nodes(self.progress.counted())[-1]
+            problem = failed.problem or _stop("node.failed", f"{failed.address} ended {failed.state.value}", "")
+            self.stop_if_aborted()
+            if plan.rules.on_failure == "stop" or failed.address not in targets:
+                raise Ended(Phase.FAILED, problem)
+            match await self.ask(failed.address, problem, plan.rules.decision_timeout):
+                case "retry":
+                    prepared = await self.prepare(targets[failed.address])
+                    if prepared.state is NodeState.PREPARED:
+                        await self.activate(targets[failed.address])
+                case "skip":
+                    self.progress.skipped.add(failed.address)
+                case _:
+                    raise Ended(Phase.FAILED, problem)
+
+    async def ask(self, node: str, problem: Problem, patience: timedelta) -> str:
+        """A question to a person; without an answer in time the safe default is taken."""
+        decision = Decision(node=node, problem=problem, deadline=workflow.now() + patience)
+        self.progress.steering = self.progress.steering.asking(decision)
+        self.progress.enter(Phase.ACTIVATING, f"a person decides about {node}")
+        try:
+            await workflow.wait_condition(
+                lambda: self.progress.steering.resolution is not None or self.progress.steering.aborted,
+                timeout=patience,
+                timeout_summary=f"decision about {node}",
+            )
+        except TimeoutError:
+            self.progress.remark(f"no decision about {node} in time: {decision.default}")
+        answer = self.progress.steering.resolution
+        self.progress.steering = self.progress.steering.asking(None)
+        self.stop_if_aborted()
+        return answer.action if answer else decision.default
+
+    def nothing_touched(self) -> bool:
+        """Whether no node's activation was begun."""
+        return self.progress.wave_in_hand == 0
+
+    async def prove(self) -> None:
+        """The served-certificate matrix, when anything was touched. It is evidence: its failure changes no outcome."""
+        plan = self.progress.plan
+        if plan is None or self.nothing_touched():
+            return
+        self.progress.enter(Phase.REPORTING, "every listener is probed for the report")
+        try:
+            answer = await calls.served_matrix(MatrixQuestion(cluster=self.request.cluster, targets=plan.targets))
+            self.progress.matrix = answer.rows
+        except FailureError as error:
+            self.progress.remark(f"no matrix: {problem_of(error)}")
+
+    async def cancelled(self) -> None:
+        """Cancel is abort."""
+        self.progress.steering = self.progress.steering.aborting(workflow.cancellation_reason() or "cancelled")
+        await self._relay("abort")
+
+
+def _stop(code: str, message: str, remedy: str) -> Problem:
+    return Problem(code=code, message=message, error_class=ErrorClass.STOP, actor=Actor.OPERATOR, remedy=remedy)
+
+
+def _refusal(refused: list[NodeOutcome]) -> Problem:
+    """All refusals in one text, the first one's code and remedy."""
+    texts = []
+    for outcome in refused[:5]:
+        blocking = [f for f in outcome.findings if f.verdict.value == "fail"]
+        texts += [str(outcome.problem)] if outcome.problem else [f"{outcome.address}: {f.message}" for f in blocking]
+    first = refused[0]
+    finding = next((f for f in first.findings if f.verdict.value == "fail"), None)
+    more = f"; and {len(refused) - 5} more nodes" if len(refused) > 5 else ""
+    return Problem(
+        code=finding.check if finding else first.problem.code if first.problem else "preflight.refused",
+        message=f"preparation refused, nothing was touched: {'; '.join(texts)}{more}",
+        error_class=ErrorClass.STOP,
+        actor=finding.actor if finding else Actor.OPERATOR,
+        remedy=finding.remedy if finding else "",
+        node=first.address,
+    )

@@ -1,0 +1,128 @@
+"""What people and services may say to a rollout: updates for people (validated, answered), signals for services.
+
+Both end in the same pure reducer, `sealring.planning.steering.reduce`. A handler only edits state and passes the word
+on to the nodes in flight; the story acts on it.
+"""
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from sealring.errors import SealringError
+    from sealring.models.plan import Plan
+    from sealring.models.rollout import NodeOutcome, RolloutReport
+    from sealring.models.steering import Command, Resolution, RolloutStatus
+    from sealring.planning.steering import reduce
+    from workflows.progress import Progress
+
+
+class Steered:
+    """The messages of a rollout. The workflow provides `progress` and `children`."""
+
+    progress: Progress
+    children: dict[str, workflow.ChildWorkflowHandle]  # type: ignore[type-arg]  # of two workflow types
+
+    @workflow.update(description="Start nothing more; nodes in flight are finished or taken back. Then end.")
+    async def abort(self, command: Command) -> RolloutStatus:
+        """See description."""
+        return await self._obey("abort", command)
+
+    @workflow.update(description="Hold before the next step, also on nodes in flight.")
+    async def pause(self, command: Command) -> RolloutStatus:
+        """See description."""
+        return await self._obey("pause", command)
+
+    @workflow.update(description="Go on after a pause.")
+    async def resume(self, command: Command) -> RolloutStatus:
+        """See description."""
+        return await self._obey("resume", command)
+
+    @workflow.update(description='Answer a decision: {"node": ADDRESS, "action": "retry|skip|stop"}.')
+    async def resolve(self, answer: Resolution) -> RolloutStatus:
+        """See description."""
+        return await self._obey("resolve", answer)
+
+    @abort.validator
+    def _may_abort(self, command: Command) -> None:
+        self._check("abort", command)
+
+    @pause.validator
+    def _may_pause(self, command: Command) -> None:
+        self._check("pause", command)
+
+    @resume.validator
+    def _may_resume(self, command: Command) -> None:
+        self._check("resume", command)
+
+    @resolve.validator
+    def _may_resolve(self, answer: Resolution) -> None:
+        self._check("resolve", answer)
+
+    @workflow.signal(name="abort", description="As the update of this name.")
+    async def abort_signal(self, command: Command) -> None:
+        """See description."""
+        await self._heed("abort", command)
+
+    @workflow.signal(name="pause", description="As the update of this name.")
+    async def pause_signal(self, command: Command) -> None:
+        """See description."""
+        await self._heed("pause", command)
+
+    @workflow.signal(name="resume", description="As the update of this name.")
+    async def resume_signal(self, command: Command) -> None:
+        """See description."""
+        await self._heed("resume", command)
+
+    @workflow.signal(name="resolve", description="As the update of this name.")
+    async def resolve_signal(self, answer: Resolution) -> None:
+        """See description."""
+        await self._heed("resolve", answer)
+
+    @workflow.query(description="Phase, what is waited for, the commands that steer it, every node.")
+    def status(self) -> RolloutStatus:
+        """See description."""
+        return self.progress.status()
+
+    @workflow.query(description="The plan; null before it is made.")
+    def plan(self) -> Plan | None:
+        """See description."""
+        return self.progress.plan
+
+    @workflow.query(description="The outcome so far on every node.")
+    def nodes(self) -> list[NodeOutcome]:
+        """See description."""
+        return list(self.progress.outcomes.values())
+
+    @workflow.query(description="The report as it would be if the rollout ended now.")
+    def report(self) -> RolloutReport:
+        """See description."""
+        return self.progress.report()
+
+    def _check(self, name: str, word: Command | Resolution) -> None:
+        try:
+            reduce(self.progress.steering, name, word)
+        except SealringError as error:
+            raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
+
+    async def _obey(self, name: str, word: Command | Resolution) -> RolloutStatus:
+        self.progress.steering = reduce(self.progress.steering, name, word)
+        await self._relay(name)
+        return self.progress.status()
+
+    async def _heed(self, name: str, word: Command | Resolution) -> None:
+        """A signal has nobody to answer: what makes no sense is kept as a remark in the status."""
+        try:
+            await self._obey(name, word)
+        except SealringError as error:
+            self.progress.remark(str(error))
+
+    async def _relay(self, name: str) -> None:
+        for child in list(self.children.values()):
+            if name == "abort":
+                child.cancel()
+            elif name in ("pause", "resume"):
+                try:
+                    await child.signal(name)
+                except ApplicationError:  # it ended meanwhile
+                    continue
+        self.progress.publish()

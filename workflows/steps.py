@@ -1,0 +1,37 @@
+"""Walking through the steps of one node: which one is in hand, how long each took, and holding between two."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from sealring.models.rollout import Timing
+    from sealring.models.steering import NodeStep
+
+
+class Steps:
+    """The steps taken so far."""
+
+    def __init__(self) -> None:
+        """Nothing done yet."""
+        self.current = "waiting"
+        self.paused = False
+        self.timings: tuple[Timing, ...] = ()
+
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncIterator[None]:
+        """One step; begins only when nobody holds the node."""
+        if self.paused:
+            self.current = f"held before {name}"
+            await workflow.wait_condition(lambda: not self.paused, timeout_summary=f"held before {name}")
+        self.current = name
+        begun = workflow.time()
+        try:
+            yield
+        finally:
+            self.timings += (Timing(step=name, seconds=round(workflow.time() - begun, 3)),)
+
+    def status(self) -> NodeStep:
+        """For the `status` query."""
+        return NodeStep(step=self.current, paused=self.paused, timings=self.timings)
