@@ -62,7 +62,7 @@ class NodeActivation:
         try:
             async with self.steps.step("activate"):
                 await calls.activate_generation(FlipOrder(order=self.order, generation=target.generation))
-            verification = await self.serve(target.leaf_sha256, target.apply)
+            verification = await self.serve(target.generation, target.leaf_sha256, target.apply)
             problem = self.objection(verification) or await self.settle()
             if problem is None:
                 return self.outcome(NodeState.SERVING, target.generation, verification=verification)
@@ -72,17 +72,17 @@ class NodeActivation:
                 return self.outcome(NodeState.UNTOUCHED, problem=problem)
         return await self.take_back(problem)
 
-    async def serve(self, leaf_sha256: str, method: str) -> Verification:
+    async def serve(self, generation: str, leaf_sha256: str, method: str) -> Verification:
         """Make Cassandra serve what is in force, and look: reload, and restart only if the reload was not enough."""
         if method == "restart":
             await self.restart()
-            return await self.verify(leaf_sha256)
+            return await self.verify(generation, leaf_sha256)
         refused = await self.reload()
-        verification = await self.verify(leaf_sha256)
+        verification = await self.verify(generation, leaf_sha256)
         reload_was_idle = _only_the_old_leaf(verification)
         if reload_was_idle and not refused and self.order.target.may_restart and not self.stop_wanted():
             await self.restart()
-            return await self.verify(leaf_sha256)
+            return await self.verify(generation, leaf_sha256)
         return verification
 
     async def reload(self) -> bool:
@@ -100,10 +100,11 @@ class NodeActivation:
         async with self.steps.step("restart"):
             await calls.restart_node(RestartOrder(order=self.order, started_at=drained.started_at))
 
-    async def verify(self, leaf_sha256: str) -> Verification:
+    async def verify(self, generation: str, leaf_sha256: str) -> Verification:
         """Served or it did not happen."""
+        order = VerifyOrder(order=self.order, generation=generation, leaf_sha256=leaf_sha256)
         async with self.steps.step("verify"):
-            return await calls.verify_node(VerifyOrder(order=self.order, leaf_sha256=leaf_sha256))
+            return await calls.verify_node(order)
 
     async def settle(self) -> Problem | None:
         """Stays it well? Then tidy up. Returns why it is not well.
@@ -134,7 +135,9 @@ class NodeActivation:
             async with self.steps.step("rollback"):
                 await calls.rollback_node(FlipOrder(order=self.order, generation=before.id))
             # A node that was restarted runs the bad generation or does not run at all; any other still holds the old.
-            verification = await self.serve(before.leaf_sha256, "restart" if "restart" in self.methods else "reload")
+            verification = await self.serve(
+                before.id, before.leaf_sha256, "restart" if "restart" in self.methods else "reload"
+            )
             doubt = _doubt(verification.findings) or await self.settle()
         except ActivityError as error:
             return self.outcome(NodeState.BROKEN, before.id, _no_way_back(problem, problem_of(error)))

@@ -22,6 +22,7 @@ class Target(Fact):
     apply: Literal["reload", "restart"]
     may_restart: bool = Field(description="Whether a reload that does not convince may be followed by a restart.")
     because: str = Field("", description="Why reload or restart.")
+    vantages: tuple[NodeRef, ...] = Field((), description="Peers to probe through, and whose trust counts.")
 
 
 class Wave(Fact):

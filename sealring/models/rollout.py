@@ -48,7 +48,6 @@ class NodeOrder(Fact):
     rollout: str = Field(description="Run id of the rollout: the token of intents on the node.")
     target: Target
     material: MaterialRef | None = Field(None, description="None in a rollback: the generation is on the node.")
-    peers: tuple[NodeRef, ...] = Field((), description="Vantages: peers to probe through and whose trust counts.")
     waive: tuple[str, ...] = ()
     rules: RolloutSettings = RolloutSettings()
     start_timeout: timedelta = Field(timedelta(minutes=5), description="Of the cluster file: until the node is back.")
@@ -116,9 +115,10 @@ class FlipOrder(Fact):
 
 
 class VerifyOrder(Fact):
-    """Prove that every listener of a node serves this leaf."""
+    """Prove that this generation is in force on a node and that every listener serves its leaf."""
 
     order: NodeOrder
+    generation: Sha256
     leaf_sha256: Sha256
 
 

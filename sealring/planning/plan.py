@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sealring.errors import Actor, SealringError, refuse
+from sealring.errors import Actor, refuse
 from sealring.models.base import short
-from sealring.models.cluster import RolloutSettings
+from sealring.models.cluster import NodeRef, RolloutSettings
 from sealring.models.evidence import Verdict
 from sealring.models.material import ResolvedMaterial
 from sealring.models.node import ClusterView, NodeView
@@ -26,7 +26,8 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings) -> Plan:
     _refuse_degraded(view)
     if material is not None:
         _refuse_bad_material(material, request.waive)
-    targets = tuple(_target(node, request, material, rules, view.observed_at) for node in chosen)
+    ring = tuple(node.node for node in view.nodes)
+    targets = tuple(_target(node, request, material, rules, ring, view.observed_at) for node in chosen)
     served = {node.node.address for node, target in zip(chosen, targets, strict=True) if _serves(node, target)}
     work = tuple(target for target in targets if target.node.address not in served)
     waves = form_waves(work, rules.wave, rules.max_parallel)
@@ -67,12 +68,11 @@ def _refuse_degraded(view: ClusterView) -> None:
     if len(view.schema_versions) > 1:
         troubled.append(f"{len(view.schema_versions)} schema versions")
     if troubled:
-        raise SealringError(
+        raise refuse(
             "plan.ring-degraded",
             f"the ring is not whole: {'; '.join(troubled)}",
-            error_class=refuse("", "", "").error_class,
+            "bring every node to UN with one schema, then start again",
             actor=Actor.CASSANDRA_ADMIN,
-            remedy="bring every node to UN with one schema, then start again",
         )
 
 
@@ -81,15 +81,11 @@ def _refuse_bad_material(material: ResolvedMaterial, waive: tuple[str, ...]) -> 
     if failed:
         raise refuse(
             "plan.material-refused",
-            "; ".join(f"{f.node}: {f.message} ({f.check})" for f in failed[:10]) + _more(failed, 10),
+            "; ".join(f"{f.node}: {f.message} ({f.check})" for f in failed[:10])
+            + (f"; and {len(failed) - 10} more" if len(failed) > 10 else ""),
             "deliver corrected material; nothing was changed on any node",
             actor=Actor.PKI_ADMIN,
         )
-
-
-def _more(items: list[object] | list[str] | Iterable[object], shown: int) -> str:
-    hidden = len(list(items)) - shown
-    return f"; and {hidden} more" if hidden > 0 else ""
 
 
 def _target(
@@ -97,6 +93,7 @@ def _target(
     request: RolloutRequest,
     material: ResolvedMaterial | None,
     rules: RolloutSettings,
+    ring: tuple[NodeRef, ...],
     now: datetime,
 ) -> Target:
     generation, leaf = _generation(view, material, now)
@@ -120,7 +117,14 @@ def _target(
         apply="restart" if restart else "reload",
         may_restart=rules.allow_restart and rules.apply == "auto" and not restart,
         because=because,
+        vantages=vantages(view.node, ring, rules.vantages),
     )
+
+
+def vantages(node: NodeRef, ring: tuple[NodeRef, ...], count: int) -> tuple[NodeRef, ...]:
+    """Peers that look at a node: of other racks first, then of other datacenters; a ring of one has none."""
+    peers = [peer for peer in ring if peer.host_id != node.host_id]
+    return tuple(sorted(peers, key=lambda p: (p.rack == node.rack, p.datacenter != node.datacenter)))[:count]
 
 
 def _generation(view: NodeView, material: ResolvedMaterial | None, now: datetime) -> tuple[str, str]:

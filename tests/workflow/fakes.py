@@ -5,7 +5,7 @@ It proves nothing about Cassandra or SSH; tests/lab does that with the real part
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio import activity
@@ -61,9 +61,8 @@ class FakeRing:
         self.serving = dict(self.on_disk)
         self.previous: dict[str, str] = {}
         self.calls: list[tuple[str, str]] = []
-        self.faults: dict[tuple[str, str], list[Callable[[], Any]]] = {}
+        self.faults: dict[tuple[str, str], list[object]] = {}
         self.reload_works = True
-        self.arrived = asyncio.Event()
         self.hold: dict[tuple[str, str], asyncio.Event] = {}
         self.held: dict[tuple[str, str], asyncio.Event] = {}
 
@@ -71,7 +70,7 @@ class FakeRing:
 
     def fail(self, step: str, address: str, *errors: SealringError | Readiness | Verification) -> None:
         """The next calls of a step on a node end like this, in order."""
-        self.faults.setdefault((step, address), []).extend(lambda e=e: e for e in errors)
+        self.faults.setdefault((step, address), []).extend(errors)
 
     def hold_at(self, step: str, address: str) -> tuple[asyncio.Event, asyncio.Event]:
         """(set when the step is reached, set it to let it go on)."""
@@ -91,7 +90,7 @@ class FakeRing:
             self.held[step, address].set()
             await self.hold[step, address].wait()
         planned = self.faults.get((step, address))
-        answer = planned.pop(0)() if planned else None
+        answer = planned.pop(0) if planned else None
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -277,5 +276,3 @@ def dead(address: str) -> SealringError:
     """An error that repeating does not mend."""
     return refuse("start.failed", "the service crash-loops", "look at the log", node=address)
 
-
-PATIENCE = timedelta(seconds=60)
