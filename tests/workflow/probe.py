@@ -68,24 +68,24 @@ class Probe:
         return ProbeResult(cluster=request.cluster, comments=self.comments, answer=answer)
 
     async def _act(self, request: ProbeRequest) -> str:
+        answer: str
         if request.activity == "strict" and not request.child:
             raise refuse("plan.no-slack", "the range has no replica to spare", "repair node-c first")
         if request.child:
             child = ProbeRequest(cluster=request.cluster, activity=request.activity)
-            result = await workflow.execute_child_workflow(Probe.run, child, id=request.child)
-            return result.answer
-        if request.activity == "misled":
-            return await workflow.execute_activity("echo", {"clutser": 1}, result_type=str, **INSPECT)
-        if request.activity == "slow":
-            return await workflow.execute_activity(
-                "slow",
-                result_type=str,
-                start_to_close_timeout=timedelta(seconds=1),
-                retry_policy=RetryPolicy(maximum_attempts=1),
+            answer = (await workflow.execute_child_workflow(Probe.run, child, id=request.child)).answer
+        elif request.activity == "misled":
+            answer = await workflow.execute_activity("echo", {"clutser": 1}, result_type=str, **INSPECT)
+        elif request.activity == "slow":
+            once = RetryPolicy(maximum_attempts=1)
+            answer = await workflow.execute_activity(
+                "slow", result_type=str, start_to_close_timeout=timedelta(seconds=1), retry_policy=once
             )
-        if request.activity:
-            return await workflow.execute_activity(request.activity, request, result_type=str, **INSPECT)
-        return ""
+        elif request.activity:
+            answer = await workflow.execute_activity(request.activity, request, result_type=str, **INSPECT)
+        else:
+            answer = ""
+        return answer
 
     @workflow.signal
     def release(self, release: Release) -> None:

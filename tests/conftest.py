@@ -1,0 +1,63 @@
+"""Real parts that any test may ask for: two Temporal servers and a keyring. Each starts when first asked for."""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from sealring.temporal.attributes import register_search_attributes
+from sealring.temporal.keyring import Keyring, create_keyring, load_keyring
+from sealring.temporal.plugin import sealring_plugin
+
+
+def installed_program(name: str) -> str:
+    """The program that the packages of this environment brought along."""
+    path = shutil.which(name, path=str(Path(sys.executable).parent))
+    if path is None:
+        pytest.fail(f"{name} is not installed in this environment: make test installs it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def temporal_cli() -> str:
+    """Path of the stock `temporal` CLI."""
+    return installed_program("temporal")
+
+
+@pytest.fixture(scope="session")
+def keyring_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the keyring that the Temporal fixtures encrypt with."""
+    path = tmp_path_factory.mktemp("keys") / "keyring.json"
+    create_keyring(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def keyring(keyring_path: Path) -> Keyring:
+    """The keyring that the Temporal fixtures encrypt with."""
+    return load_keyring(keyring_path)
+
+
+@pytest.fixture(scope="session")
+async def temporal_dev(temporal_cli: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
+    """The real Temporal server, in memory, in real time; its client has the product's plugin."""
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=temporal_cli, plugins=[sealring_plugin(keyring)]
+    )
+    async with environment:
+        await register_search_attributes(environment.client)
+        yield environment
+
+
+@pytest.fixture(scope="session")
+async def temporal_skipping(keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
+    """The test server that skips time while a result is awaited. It cannot list, count, schedule or reset."""
+    environment = await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=installed_program("temporal-test-server"), plugins=[sealring_plugin(keyring)]
+    )
+    async with environment:
+        await register_search_attributes(environment.client)  # without, an upsert hangs its workflow
+        yield environment
