@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     codec_port: int = Field(8234, description="Loopback port of the codec server, for Temporal UI and CLI.")
     state: Path = Field(Path(".sealring"), description="Where `sealring up` keeps the Temporal server's file.")
 
+    @property
+    def payload_keys(self) -> Path | None:
+        """The keyring in use; None: payloads are not encrypted."""
+        own = self.state / "keyring.json"
+        return self.keyring or (own if own.exists() else None)
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -22,8 +22,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows import calls
     from workflows.steps import Steps
 
-RELOAD_REFUSED = "apply.reload-refused"
-"""Cassandra said that it could not read the stores: a restart with them would not come up."""
+RELOAD = "apply.reload"
+"""Failed: Cassandra said that it could not read the stores. A restart with them would not come up."""
 
 
 @workflow.defn(name="NodeActivation")
@@ -90,7 +90,7 @@ class NodeActivation:
         self.methods.append("reload")
         async with self.steps.step("reload"):
             applied = await calls.reload_tls(self.order)
-        return any(f.check == RELOAD_REFUSED and f.verdict is Verdict.FAIL for f in applied.findings)
+        return any(f.check == RELOAD and f.verdict is Verdict.FAIL for f in applied.findings)
 
     async def restart(self) -> None:
         """Drain, then restart exactly once: the drained process's start time tells a repeated call that it is done."""

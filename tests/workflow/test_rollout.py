@@ -149,7 +149,7 @@ async def test_a_refused_reload_is_not_followed_by_a_restart_that_could_not_come
     temporal_skipping: WorkflowEnvironment,
 ) -> None:
     ring = FakeRing(nodes=1)
-    ring.fail("reload_tls", N1, blocking("apply.reload-refused", N1))
+    ring.fail("reload_tls", N1, blocking("apply.reload", N1))
     error = await ended(temporal_skipping, ring, deploy("refused-reload"))
     assert "restart_node" not in ring.steps(N1)
     assert report_of(error).nodes[0].state is NodeState.ROLLED_BACK

@@ -1,0 +1,50 @@
+# Every target sets up what it needs: Python >= 3.11 with venv, git, make and the package registries are enough.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check bench lab clean up down status load
+
+help:
+	@echo "make demo    a real ring on this computer gets new certificates under load (about 3 minutes)"
+	@echo "make test    all tests, on real parts"
+	@echo "make check   formatting, lint, types, layers"
+	@echo "make bench   speeds of this engine on this computer"
+	@echo "make lab up | down | status | load    the real ring by itself"
+
+$(READY): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "missing: Python 3.11 or later (found $$($(PYTHON) --version 2>&1)); name one with make PYTHON=..."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "missing: the venv module of $(PYTHON) (Debian: apt install python3-venv)"; exit 2; }
+	@test -x $(PY) || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing the locked requirements (about 400 MB the first time)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	@$(PY) -m lab.demo
+
+test: $(READY)
+	@$(PY) -m pytest $(ARGS)
+
+check: $(READY)
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+bench: $(READY)
+	@$(PY) -m bench $(ARGS)
+
+lab: $(READY)
+	@$(PY) -m lab $(filter-out lab,$(MAKECMDGOALS)) $(ARGS)
+
+# Words after `make lab`.
+up down status load:
+	@$(if $(filter lab,$(MAKECMDGOALS)),:,echo "say: make lab $@"; exit 2)
+
+clean:
+	@rm -rf $(VENV) .lab .cache

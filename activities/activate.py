@@ -1,0 +1,122 @@
+"""Activating one node: flip, reload or drain and restart, settle; and the way back."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from activities.rings import Rings
+from sealring.cassandra.back import Return, wait_back
+from sealring.cassandra.observe import observe_ring
+from sealring.cassandra.operate import drain, reload_tls, restart
+from sealring.cassandra.ring_findings import ring_findings
+from sealring.errors import Actor, refuse
+from sealring.hosts.generations import flip, read_manifest, settle
+from sealring.models.evidence import Finding, Verdict
+from sealring.models.rollout import Activated, Applied, Drained, FlipOrder, NodeOrder, Readiness, RestartOrder
+
+
+class ActivateActivities:
+    """activate · reload | drain + restart · settle · rollback."""
+
+    def __init__(self, rings: Rings) -> None:
+        """`rings` to reach the nodes."""
+        self.rings = rings
+
+    @activity.defn
+    async def activate_generation(self, order: FlipOrder) -> Activated:
+        """Put a generation in force with one rename. Repeated, it finds it in force.
+
+        Raises:
+            SealringError: `node.*`; `node.busy` when the node belongs to another rollout.
+        """
+        return await self._flip(order, "activate")
+
+    @activity.defn
+    async def rollback_node(self, order: FlipOrder) -> Activated:
+        """Put the generation back that was in force before; refuses one that has expired meanwhile.
+
+        Raises:
+            SealringError: `node.*`, `rollback.expired`.
+        """
+        node = order.order.node
+        async with self.rings.open(order.order.cluster, node) as bench:
+            kept = await read_manifest(bench.host, bench.place, order.generation)
+        if kept.not_after <= datetime.now(UTC):
+            raise refuse(
+                "rollback.expired",
+                f"the generation before expired on {kept.not_after:%Y-%m-%d}: no peer would accept it",
+                "deploy new, valid material to this node; until then it stays as it is",
+                actor=Actor.PKI_ADMIN,
+                node=node.address,
+            )
+        return await self._flip(order, "rollback")
+
+    async def _flip(self, order: FlipOrder, step: str) -> Activated:
+        async with self.rings.open(order.order.cluster, order.order.node) as bench:
+            return await flip(bench.host, bench.place, order.generation, rollout=order.order.rollout, step=step)
+
+    @activity.defn
+    async def reload_tls(self, order: NodeOrder) -> Applied:
+        """Ask Cassandra to read its stores again. Harmless to repeat; proves nothing, `verify_node` does.
+
+        Raises:
+            SealringError: nodetool could not be run.
+        """
+        async with self.rings.open(order.cluster, order.node) as bench:
+            return await reload_tls(bench.host, bench.cluster, bench.inventory, become=bench.place.become)
+
+    @activity.defn
+    async def drain_node(self, order: NodeOrder) -> Drained:
+        """Note which process runs, then drain it within a bound. Repeated after a restart it drains the new process.
+
+        Raises:
+            SealringError: the host cannot be reached. A drain that does not end in time is a finding, not an error.
+        """
+        async with self.rings.open(order.cluster, order.node) as bench:
+            if not bench.inventory.pid:
+                return Drained(started_at="")
+            finding = await drain(bench.host, bench.cluster, become=bench.place.become)
+            return Drained(started_at=bench.inventory.started_at, findings=(finding,))
+
+    @activity.defn
+    async def restart_node(self, order: RestartOrder) -> Applied:
+        """Restart the service unless a younger process runs already, then wait until the node is back.
+
+        Raises:
+            SealringError: `start.*`, `join.*`: it does not come back, and why.
+        """
+        node = order.order.node
+        async with self.rings.open(order.order.cluster, node) as bench:
+            since = None
+            if bench.inventory.started_at == order.started_at or not bench.inventory.pid:
+                since, _ = await restart(bench.host, bench.cluster, bench.inventory, become=bench.place.become)
+            back = Return(
+                cluster=bench.cluster,
+                node=node,
+                inventory=bench.inventory,
+                peers=order.order.target.vantages,
+                since=since,
+                become=bench.place.become,
+            )
+            return await wait_back(bench.host, self.rings.pool(bench.cluster).host, back)
+
+    @activity.defn
+    async def settle_node(self, order: NodeOrder) -> Readiness:
+        """Look twice, some seconds apart, whether the ring sees the node well; then remove intent and old generations.
+
+        Raises:
+            SealringError: the host cannot be reached.
+        """
+        findings = await self._stays_well(order)
+        async with self.rings.open(order.cluster, order.node) as bench:
+            keep = bench.cluster.service.keep_generations
+            await settle(bench.host, bench.place, rollout=order.rollout, keep=keep)
+        return Readiness(findings=findings)
+
+    async def _stays_well(self, order: NodeOrder) -> tuple[Finding, ...]:
+        cluster = self.rings.file(order.cluster)
+        await asyncio.sleep(order.rules.settle.total_seconds())
+        view = await observe_ring(cluster, self.rings.pool(cluster).host)
+        about = [f for f in ring_findings(view) if f.node in ("", order.node.address)]
+        return tuple(f for f in about if f.verdict is Verdict.FAIL)

@@ -1,0 +1,70 @@
+"""The ring as a whole: who is in it, what each host has, whether it is well enough to go on."""
+
+import asyncio
+
+from temporalio import activity
+
+from activities.eyes import look_from
+from activities.rings import Rings
+from sealring.cassandra.inventory import restart_because
+from sealring.cassandra.observe import observe_ring
+from sealring.cassandra.ring_findings import ring_findings
+from sealring.errors import SealringError
+from sealring.hosts.generations import read_disk
+from sealring.models.node import ClusterView, NodeView
+from sealring.models.rollout import ClusterQuestion, Readiness, RingQuestion
+
+
+class ClusterActivities:
+    """Reads only."""
+
+    def __init__(self, rings: Rings) -> None:
+        """`rings` to reach the nodes."""
+        self.rings = rings
+
+    @activity.defn
+    async def observe_cluster(self, question: ClusterQuestion) -> ClusterView:
+        """Read the ring from at least two of its nodes, and every host. What a host refuses is in its `problem`.
+
+        Raises:
+            SealringError: `cluster.*`, or no node answers at all.
+        """
+        cluster = self.rings.file(question.cluster)
+        view = await observe_ring(cluster, self.rings.pool(cluster).host)
+        at_once = asyncio.Semaphore(cluster.rollout.max_parallel)
+
+        async def look(node: NodeView) -> NodeView:
+            async with at_once:
+                return await self._host(question.cluster, node)
+
+        nodes = await asyncio.gather(*(look(node) for node in view.nodes))
+        return view.model_copy(update={"nodes": tuple(nodes)})
+
+    async def _host(self, cluster: str, seen: NodeView) -> NodeView:
+        try:
+            async with self.rings.open(cluster, seen.node) as bench:
+                disk = await read_disk(bench.host, bench.place)
+                served = await look_from(self.rings, bench, ())
+        except SealringError as error:
+            return seen.model_copy(update={"problem": str(error)})
+        return seen.model_copy(
+            update={
+                "listeners": bench.inventory.listeners,
+                "layout": bench.inventory.layout,
+                "current": disk.current if disk.in_force else None,
+                "previous": disk.previous,
+                "served": tuple(sorted({s.leaf_sha256 for s in served})),
+                "restart_because": restart_because(seen.version, bench.inspection),
+            }
+        )
+
+    @activity.defn
+    async def check_ring(self, question: RingQuestion) -> Readiness:
+        """Is every node up and normal, with one schema, for at least two observers?
+
+        Raises:
+            SealringError: no node answers at all.
+        """
+        cluster = self.rings.file(question.cluster)
+        view = await observe_ring(cluster, self.rings.pool(cluster).host)
+        return Readiness(findings=tuple(f for f in ring_findings(view) if f.check not in question.waive))

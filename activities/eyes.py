@@ -1,0 +1,68 @@
+"""Looking at a node's listeners: from the worker, and through peers."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from activities.rings import Bench, Rings
+from sealring.cassandra.probe import ClientIdentity, probe
+from sealring.models.cluster import ClusterFile, Listener, NodeRef
+from sealring.models.evidence import Served
+from sealring.pki.certificates import Certificates, load_certificates
+
+
+async def look_from(rings: Rings, bench: Bench, peers: Sequence[NodeRef]) -> tuple[Served, ...]:
+    """A new handshake with every listener of a node, from the worker and through each peer.
+
+    Trust is judged with the vantage's own authorities: the peer's truststore; for the worker the `cql.ca` of the
+    cluster file, or, without one, the node's own truststore.
+    """
+    identity = identity_of(bench.cluster)
+    roots = worker_trust(bench.cluster) or bench.read_trust(await bench.files_in_force())
+    now = datetime.now(UTC)
+    direct = [probe(listener, identity=identity, roots=roots, at=now) for listener in bench.inventory.listeners]
+    through = [_through(rings, bench, peer, bench.inventory.listeners) for peer in peers]
+    own, others = await asyncio.gather(asyncio.gather(*direct), asyncio.gather(*through))
+    return (*own, *(served for group in others for served in group))
+
+
+async def _through(rings: Rings, bench: Bench, peer: NodeRef, listeners: Sequence[Listener]) -> list[Served]:
+    roots = await trust_of(rings, bench.cluster.name, peer)
+    async with rings.pool(bench.cluster).host(peer.address) as host:
+        return [
+            await probe(
+                listener,
+                vantage=peer.address,
+                open=host.forward,
+                identity=identity_of(bench.cluster),
+                roots=roots,
+                at=datetime.now(UTC),
+            )
+            for listener in listeners
+        ]
+
+
+async def trust_of(rings: Rings, cluster: str, peer: NodeRef) -> Certificates:
+    """The authorities that a node's truststore holds now.
+
+    Raises:
+        SealringError: the peer cannot be read.
+    """
+    async with rings.open(cluster, peer) as bench:
+        store = next(store for store in bench.inventory.stores if store.role == "truststore")
+        data = await bench.host.read(store.path, become=bench.place.become)
+        return bench.read_trust({store.path: data}, store)
+
+
+def identity_of(cluster: ClusterFile) -> ClientIdentity | None:
+    """The client certificate that probes present."""
+    if cluster.cql.certificate is None or cluster.cql.private_key is None:
+        return None
+    return ClientIdentity(cluster.cql.certificate, cluster.cql.private_key)
+
+
+def worker_trust(cluster: ClusterFile) -> Certificates:
+    """The authorities that the worker trusts for this ring; empty when the cluster file names none."""
+    if cluster.cql.ca is None:
+        return ()
+    return load_certificates(cluster.cql.ca.read_bytes(), str(cluster.cql.ca))

@@ -1,0 +1,149 @@
+"""The rings that a worker works on: their cluster files, their SSH connections, and one node opened for work."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sealring.cassandra.inventory import Inspection, inventory
+from sealring.errors import Actor, refuse
+from sealring.hosts.manifest import Place, place_of
+from sealring.hosts.privileges import choose_become
+from sealring.hosts.ssh import Host, HostPool
+from sealring.models.cluster import ClusterFile, NodeRef
+from sealring.models.node import Generation, NodeInventory, StoreFile
+from sealring.pki.certificates import Certificates, fingerprint
+from sealring.pki.material import Material, generation_id
+from sealring.pki.stores import read_keystore, read_truststore, same_keystore, same_truststore
+from sealring.settings import load_cluster
+
+Files = dict[str, bytes]  # content by store path
+
+
+class Rings:
+    """Cluster files and, for each ring, one pool of SSH connections. Belongs to one event loop."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` holds the cluster files."""
+        self.folder = folder
+        self._pools: dict[str, HostPool] = {}
+
+    def file(self, name: str) -> ClusterFile:
+        """The cluster file as it is now: an edit takes effect at the next step.
+
+        Raises:
+            SealringError: `cluster.*`.
+        """
+        return load_cluster(self.folder, name)
+
+    def pool(self, cluster: ClusterFile) -> HostPool:
+        """The ring's connections; new ones when its ssh section changed."""
+        pool = self._pools.get(cluster.name)
+        if pool is None or pool.settings != cluster.ssh:
+            pool = self._pools[cluster.name] = HostPool(cluster.ssh)
+        return pool
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for pool in self._pools.values():
+            await pool.close()
+        self._pools.clear()
+
+    @asynccontextmanager
+    async def open(self, name: str, node: NodeRef) -> AsyncIterator["Bench"]:
+        """Open one node: connect, read what runs there and how it is configured.
+
+        Raises:
+            SealringError: `cluster.*`, `ssh.*`, `inventory.*`, `config.*`.
+        """
+        cluster = self.file(name)
+        async with self.pool(cluster).host(node.address) as host:
+            inspection = await inventory(host, cluster, node)
+            place = place_of(inspection.inventory)
+            become = await choose_become(host, place, login=host.user, sudo=cluster.service.sudo)
+            yield Bench(cluster, node, host, inspection, replace(place, become=become))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One node, open for work."""
+
+    cluster: ClusterFile
+    node: NodeRef
+    host: Host
+    inspection: Inspection
+    place: Place
+
+    @property
+    def inventory(self) -> NodeInventory:
+        """What runs on the node and how it is configured."""
+        return self.inspection.inventory
+
+    async def files_in_force(self) -> Files:
+        """The stores that cassandra.yaml names, as they are."""
+        return {path: await self.host.read(path, become=self.place.become) for path in self.place.roles}
+
+    async def files_of(self, generation: str, names: dict[str, str]) -> Files:
+        """The stores of a generation on the disk, by the path they are for; `names` from its manifest."""
+        folder = f"{self.place.tls_dir}/generations/{generation}"
+        return {p: await self.host.read(f"{folder}/{n}", become=self.place.become) for p, n in names.items()}
+
+    def read_material(self, files: Files) -> Material:
+        """The one material that all stores hold.
+
+        Raises:
+            SealringError: `store.*`, `node.stores-differ`, `node.no-truststore`.
+        """
+        keystores = [store for store in self.inventory.stores if store.role == "keystore"]
+        truststores = [store for store in self.inventory.stores if store.role == "truststore"]
+        if not keystores or not truststores:
+            raise refuse(
+                "node.no-stores",
+                f"{self.inventory.config_path} names {'no truststore' if keystores else 'no keystore'} for TLS",
+                "enable server_encryption_options and client_encryption_options with stores first",
+                actor=Actor.CASSANDRA_ADMIN,
+                node=self.node.address,
+            )
+        first, trusting = keystores[0], truststores[0]
+        material = read_keystore(files[first.path], first.format, self.password(first), self.where(first))
+        trust = self.read_trust(files, trusting)
+        for store in self.inventory.stores:
+            if not self.holds(store, files[store.path], replace(material, trust=trust)):
+                beside = first if store.role == "keystore" else trusting
+                raise refuse(
+                    "node.stores-differ",
+                    f"{store.path} and {beside.path} hold different {store.role} content",
+                    "this version delivers one certificate to all listeners: make them alike first",
+                    actor=Actor.CASSANDRA_ADMIN,
+                    node=self.node.address,
+                )
+        return replace(material, trust=trust)
+
+    def read_trust(self, files: Files, store: StoreFile | None = None) -> Certificates:
+        """The authorities of a truststore; default: the first one."""
+        store = store or next(s for s in self.inventory.stores if s.role == "truststore")
+        return read_truststore(files[store.path], store.format, self.password(store), self.where(store))
+
+    def holds(self, store: StoreFile, data: bytes, material: Material) -> bool:
+        """Whether a store has this material as its content, whatever its bytes: PKCS#12 is salted."""
+        if store.role == "keystore":
+            return same_keystore(data, material, store.format, self.password(store))
+        return same_truststore(data, material.trust, store.format, self.password(store))
+
+    def password(self, store: StoreFile) -> str:
+        """The password that cassandra.yaml names for a store."""
+        return self.inspection.passwords.of(store.path)
+
+    def where(self, store: StoreFile) -> str:
+        """A store, as errors name it."""
+        return f"{self.node.address}:{store.path}"
+
+
+def generation_of(material: Material) -> Generation:
+    """The public part of what a node serves with this material."""
+    return Generation(
+        id=generation_id(material),
+        leaf_sha256=fingerprint(material.leaf),
+        not_after=material.leaf.not_valid_after_utc,
+        trust=tuple(sorted(fingerprint(authority) for authority in material.trust)),
+    )

@@ -1,0 +1,98 @@
+"""Proof: new handshakes with every listener, files compared, the ring asked; and the matrix of it for a report."""
+
+import asyncio
+
+from temporalio import activity
+
+from activities.eyes import look_from
+from activities.rings import Bench, Rings
+from sealring.cassandra.observe import observe_ring
+from sealring.cassandra.probe import judge
+from sealring.cassandra.ring_findings import ring_findings
+from sealring.errors import Actor, SealringError
+from sealring.hosts.generations import read_disk
+from sealring.models.base import short
+from sealring.models.evidence import Finding, Served, Verdict, Verification, worst
+from sealring.models.plan import Target
+from sealring.models.rollout import MatrixQuestion, MatrixRow, MatrixRows, VerifyOrder
+
+
+class VerifyActivities:
+    """Reads only, so it may be repeated and asked by anybody."""
+
+    def __init__(self, rings: Rings) -> None:
+        """`rings` to reach the nodes."""
+        self.rings = rings
+
+    @activity.defn
+    async def verify_node(self, order: VerifyOrder) -> Verification:
+        """Is this generation in force, served by every listener to every vantage, and is the node well in its ring?
+
+        Raises:
+            SealringError: the host cannot be reached: no verdict then.
+        """
+        node = order.order.node
+        async with self.rings.open(order.order.cluster, node) as bench:
+            integrity, served, ring = await asyncio.gather(
+                self._integrity(bench, order.generation),
+                look_from(self.rings, bench, order.order.target.vantages),
+                self._ring(bench),
+            )
+        judged = [f for s in served for f in _relevant(s, judge(s, intended=order.leaf_sha256))]
+        findings = (integrity, *judged, *ring)
+        return Verification(verdict=worst(findings), findings=findings, served=served)
+
+    @activity.defn
+    async def served_matrix(self, question: MatrixQuestion) -> MatrixRows:
+        """Intended, on disk, served: for every node. A node that cannot be reached has an empty row.
+
+        Raises:
+            SealringError: `cluster.*`.
+        """
+        at_once = asyncio.Semaphore(self.rings.file(question.cluster).rollout.max_parallel)
+
+        async def row(target: Target) -> MatrixRow:
+            async with at_once:
+                return await self._row(question.cluster, target)
+
+        return MatrixRows(rows=tuple(await asyncio.gather(*(row(target) for target in question.targets))))
+
+    async def _row(self, cluster: str, target: Target) -> MatrixRow:
+        address, intended = target.node.address, target.leaf_sha256
+        try:
+            async with self.rings.open(cluster, target.node) as bench:
+                disk = await read_disk(bench.host, bench.place)
+                on_disk = disk.current.leaf_sha256 if disk.current and disk.in_force else ""
+                served = await look_from(self.rings, bench, target.vantages)
+        except SealringError as error:
+            return MatrixRow(address=address, intended=intended, on_disk=f"unknown: {error.code}", served=())
+        return MatrixRow(address=address, intended=intended, on_disk=on_disk, served=served)
+
+    async def _integrity(self, bench: Bench, generation: str) -> Finding:
+        """SHA-256 of the files in force against the manifest of the generation."""
+        disk = await read_disk(bench.host, bench.place)
+        current = disk.current.id if disk.current else ""
+        good = disk.in_force and current == generation
+        message = f"the files in force are those of generation {short(generation)}"
+        if not good:
+            state = "in force" if disk.in_force else "current, but the files in force are others"
+            message = f"generation {short(current) or 'none'} is {state}, intended is {short(generation)}"
+        return Finding(
+            check="verify.integrity",
+            verdict=Verdict.PASS if good else Verdict.FAIL,
+            message=message,
+            remedy="" if good else "find out who else writes these files (configuration management?)",
+            actor=Actor.NOBODY if good else Actor.NODE_ADMIN,
+            node=bench.node.address,
+        )
+
+    async def _ring(self, bench: Bench) -> tuple[Finding, ...]:
+        view = await observe_ring(bench.cluster, self.rings.pool(bench.cluster).host)
+        return tuple(f for f in ring_findings(view) if f.node in ("", bench.node.address))
+
+
+def _relevant(served: Served, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """On the internode port our client certificate says nothing: we are no node, and may be refused as a stranger."""
+    if served.listener.kind == "native":
+        return findings
+    return tuple(finding for finding in findings if finding.check != "verify.accepted")

@@ -1,0 +1,103 @@
+"""What a lab consists of and where its files are: the one place both halves of the lab (ring and hosts) agree on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+SSH_PORT = 2222  # an ordinary user may not bind 22
+INTERNODE_PORT = 7000
+NATIVE_PORT = 9042
+STORE_PASSWORD_BYTES = 16
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node of the lab: its address, its place in the ring, its folder."""
+
+    name: str  # n1, n2, ...
+    address: str  # 127.0.0.x: internode, native and SSH listen there
+    datacenter: str
+    rack: str
+    jmx_port: int  # JMX listens on 127.0.0.1 only, so every node needs a port of its own
+    home: Path  # everything of the node is below this folder
+
+    @property
+    def conf(self) -> Path:
+        """cassandra.yaml, cassandra-rackdc.properties, logback.xml; the stores are in conf/tls."""
+        return self.home / "conf"
+
+    @property
+    def tls(self) -> Path:
+        """The folder of the stores."""
+        return self.conf / "tls"
+
+    @property
+    def bin(self) -> Path:
+        """First on the PATH of an SSH session: the node's own `systemctl` and `nodetool`."""
+        return self.home / "bin"
+
+    @property
+    def logs(self) -> Path:
+        """system.log, the service manager's journal, sshd's log."""
+        return self.home / "logs"
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """A lab to be built: pure data, the same spec gives the same files.
+
+    Args:
+        root: folder of the lab; created on first use, everything the lab writes is below it.
+        cassandra: version line: "5.0", "4.1" or "4.0".
+        nodes: number of nodes.
+        racks: number of racks in each datacenter.
+        datacenters: number of datacenters; nodes are dealt out to them in turn.
+        first: last octet of the first node's address, so that two labs can stand side by side.
+        layout: "slots" (cassandra.yaml names files through tls/current) or "in-place" (plain files in tls/).
+        temporal_port: gRPC port of the Temporal server; its UI listens on the port above by 1000.
+    """
+
+    root: Path
+    cassandra: Literal["5.0", "4.1", "4.0"] = "5.0"
+    nodes: int = 3
+    racks: int = 3
+    datacenters: int = 1
+    first: int = 11
+    layout: Literal["slots", "in-place"] = "in-place"
+    temporal_port: int = 7233
+
+    @cached_property
+    def ring(self) -> tuple[NodeSpec, ...]:
+        """The nodes in order."""
+        return tuple(
+            NodeSpec(
+                name=f"n{i + 1}",
+                address=f"127.0.0.{self.first + i}",
+                datacenter=f"dc{i % self.datacenters + 1}",
+                rack=f"rack{i // self.datacenters % self.racks + 1}",
+                jmx_port=7100 + self.first + i,
+                home=self.root / "nodes" / f"n{i + 1}",
+            )
+            for i in range(self.nodes)
+        )
+
+    @property
+    def authority(self) -> Path:
+        """The lab CA (ca.crt, ca.key) and the client identity of load and engine (client/tls.crt, client/tls.key)."""
+        return self.root / "authority"
+
+    @property
+    def ssh(self) -> Path:
+        """The SSH CA, the deploy user's key and certificate, known_hosts."""
+        return self.root / "ssh"
+
+    @property
+    def deliveries(self) -> Path:
+        """Material as a PKI would deliver it: deliveries/<name>/<address>/{tls.crt,tls.key,ca.crt}."""
+        return self.root / "deliveries"
+
+    @property
+    def cluster_file(self) -> Path:
+        """The cluster file that the engine reads for this ring."""
+        return self.root / "clusters" / "lab.yaml"

@@ -1,0 +1,161 @@
+"""How things look in a terminal. Everything here has a --json twin that prints the model itself."""
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sealring.models.base import short
+from sealring.models.evidence import Finding, Verdict
+from sealring.models.node import ClusterView
+from sealring.models.plan import Plan
+from sealring.models.rollout import NodeState, Phase, RolloutReport
+from sealring.models.steering import NodeStep, RolloutStatus
+
+STYLES = {
+    NodeState.SERVING: "green",
+    NodeState.UNCHANGED: "green",
+    NodeState.ROLLED_BACK: "yellow",
+    NodeState.UNTOUCHED: "yellow",
+    NodeState.REFUSED: "red",
+    NodeState.BROKEN: "bold red",
+    NodeState.ACTIVATING: "cyan",
+    NodeState.PREPARING: "cyan",
+}
+ENDING_STYLES = {Phase.DONE: "green", Phase.REFUSED: "yellow", Phase.FAILED: "red", Phase.ABORTED: "yellow"}
+VERDICT_STYLES = {
+    Verdict.PASS: "green",
+    Verdict.WARN: "yellow",
+    Verdict.FAIL: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+}
+
+
+def console() -> Console:
+    """Standard output; plain and unwrapped when it is no terminal."""
+    made = Console(highlight=False)
+    if not made.is_terminal:
+        made.width = 240
+    return made
+
+
+def show_status(status: RolloutStatus, steps: dict[str, NodeStep]) -> RenderableType:
+    """The picture that `watch` and `status` draw."""
+    style = ENDING_STYLES.get(status.phase, "cyan")
+    head = Text.assemble(
+        (f"{status.phase.value:<14}", f"bold {style}"), f"{status.goal} on {status.cluster}  {status.percent} %"
+    )
+    if status.waves:
+        head.append(f"  wave {status.wave} of {status.waves}")
+    if status.seconds_left is not None:
+        head.append(f"  about {status.seconds_left:.0f} s left")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for node in status.nodes:
+        step = steps.get(node.address)
+        doing = step.step if step else ""
+        table.add_row(node.address, Text(node.state.value, STYLES.get(node.state, "")), doing, Text(node.problem))
+    parts: list[RenderableType] = [head, table]
+    if status.decision:
+        parts.append(Text(f"decision about {status.decision.node} until {status.decision.deadline:%H:%M:%SZ}", "bold"))
+        parts.append(Text(str(status.decision.problem)))
+    if status.waiting_for:
+        parts.append(Text(f"now: {status.waiting_for}"))
+    if status.problem:
+        parts.append(Text(str(status.problem), "red"))
+    parts += [Text(f"  {command}", "dim") for command in status.commands]
+    return Group(*parts)
+
+
+def show_plan(plan: Plan) -> RenderableType:
+    """Waves with their reasons."""
+    nodes, waves = len(plan.targets), len(plan.waves)
+    parts: list[RenderableType] = [
+        Text(f"{plan.goal} on {plan.cluster}: {nodes} nodes in {waves} waves, plan {short(plan.digest)}", "bold")
+    ]
+    for wave in plan.waves:
+        parts.append(Text(f"{wave.name}: {wave.because}"))
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for target in wave.targets:
+            node, leaf = target.node, short(target.leaf_sha256)
+            place = f"{node.datacenter}/{node.rack}"
+            seen = f"seen from {', '.join(p.address for p in target.vantages)}" if target.vantages else "no peer looks"
+            table.add_row("  ", node.address, place, target.apply, f"leaf {leaf}", f"{target.because}; {seen}")
+        parts.append(table)
+    if plan.unchanged:
+        parts.append(Text(f"unchanged, serving it already: {', '.join(plan.unchanged)}"))
+    parts += [Text(f"risk: {risk}", "yellow") for risk in plan.risks]
+    return Group(*parts)
+
+
+def show_findings(findings: tuple[Finding, ...], *, passing: bool = True) -> RenderableType:
+    """One line for each check."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        if passing or finding.verdict is not Verdict.PASS:
+            remedy = f"{finding.message}. {finding.remedy}" if finding.remedy else finding.message
+            verdict = Text(finding.verdict.value, VERDICT_STYLES[finding.verdict])
+            table.add_row(verdict, finding.check, finding.node, Text(remedy))
+    return table
+
+
+def show_view(view: ClusterView) -> RenderableType:
+    """A ring as `cluster inspect` shows it."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("node", "place", "version", "state", "layout", "reload", "generation", "leaf served", "problem"):
+        table.add_column(column)
+    for seen in view.nodes:
+        state = ("U" if seen.up else "D") + ("N" if seen.normal else "?")
+        table.add_row(
+            seen.node.address,
+            f"{seen.node.datacenter}/{seen.node.rack}",
+            seen.version,
+            state,
+            seen.layout,
+            "; ".join(seen.restart_because) or seen.reload,
+            short(seen.current.id) if seen.current else "not adopted yet",
+            ", ".join(short(leaf) for leaf in seen.served),
+            Text(seen.problem, "red"),
+        )
+    observers = f"{view.cluster}, observed from {', '.join(view.observers)} over {view.source}"
+    return Group(Text(observers, "bold"), table)
+
+
+def show_report(report: RolloutReport) -> RenderableType:
+    """The end of a rollout: outcome, nodes with timings, what was found, the served-certificate matrix."""
+    style = ENDING_STYLES.get(report.outcome, "cyan")
+    seconds = (report.finished_at - report.started_at).total_seconds() if report.finished_at else None
+    took = f" in {seconds:.0f} s" if seconds is not None else ""
+    parts: list[RenderableType] = [
+        Text(f"{report.outcome.value}: {report.goal} on {report.cluster}{took}", f"bold {style}")
+    ]
+    if report.problem:
+        parts.append(Text(str(report.problem), "red"))
+    nodes = Table(box=None, pad_edge=False, show_header=False)
+    for node in report.nodes:
+        steps = " ".join(f"{t.step} {t.seconds:.1f}s" for t in node.timings)
+        state = Text(node.state.value, STYLES.get(node.state, ""))
+        nodes.add_row(node.address, state, node.method, steps, Text(str(node.problem or "")))
+    parts.append(nodes)
+    parts.append(show_findings(tuple(f for node in report.nodes for f in node.findings), passing=False))
+    if report.waived:
+        parts.append(Text(f"waived: {', '.join(report.waived)}", "yellow"))
+    if report.matrix:
+        parts += [Text("served certificates (leaf fingerprints)", "bold"), _matrix(report)]
+    return Group(*parts)
+
+
+def _matrix(report: RolloutReport) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("node", "intended", "on disk", "listener", "seen from: served"):
+        table.add_column(column)
+    for row in report.matrix:
+        listeners = dict.fromkeys(str(s.listener.kind) + f" {s.listener.port}" for s in row.served)
+        for number, listener in enumerate(listeners):
+            seen = Text()
+            for served in row.served:
+                if f"{served.listener.kind} {served.listener.port}" == listener:
+                    good = served.leaf_sha256 == row.intended
+                    leaf = short(served.leaf_sha256) if served.leaf_sha256 else served.problem
+                    seen.append(f"{served.vantage}: ").append(f"{leaf}  ", "green" if good else "red")
+            first = (row.address, short(row.intended), short(row.on_disk)) if number == 0 else ("", "", "")
+            table.add_row(*first, listener, seen)
+    return table

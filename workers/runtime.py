@@ -1,0 +1,49 @@
+"""What worker processes share: connect, poll until somebody says stop, end in good order."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.rings import Rings
+from sealring.settings import Settings
+from sealring.temporal.attributes import register_search_attributes
+from sealring.temporal.connect import connect
+from workers.control import control_worker
+from workers.deploy import deploy_worker
+
+MAKERS: dict[str, Callable[[Client, Rings], Worker]] = {"control": control_worker, "deploy": deploy_worker}
+
+
+@asynccontextmanager
+async def working(settings: Settings, kinds: Sequence[str]) -> AsyncIterator[Client]:
+    """Workers of these kinds, polling.
+
+    Raises:
+        SealringError: `temporal.*`, `keyring.*`.
+    """
+    client = await connect(
+        address=settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        profile=settings.temporal_profile,
+        keyring_path=settings.payload_keys,
+    )
+    await register_search_attributes(client)
+    async with AsyncExitStack() as stack:
+        rings = Rings(settings.clusters)
+        stack.push_async_callback(rings.close)
+        for kind in kinds:
+            await stack.enter_async_context(MAKERS[kind](client, rings))
+        yield client
+
+
+async def until_told_to_stop() -> None:
+    """Wait for SIGINT or SIGTERM."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
