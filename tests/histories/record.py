@@ -1,0 +1,54 @@
+"""Record the gallery: `python -m tests.histories.record` plays rollouts against the ring in memory and keeps their
+histories. Run it only when a change of the workflows is meant to break old histories; say so in the commit.
+"""
+
+import asyncio
+import re
+from pathlib import Path
+
+from temporalio.client import WorkflowFailureError
+from temporalio.testing import WorkflowEnvironment
+
+from sealring.temporal.attributes import register_search_attributes
+from sealring.temporal.plugin import sealring_plugin
+from tests.conftest import installed_program
+from tests.workflow.fakes import FakeRing, dead, distrusted
+from tests.workflow.test_rollout import deploy, serving, start
+
+FOLDER = Path(__file__).parent
+
+
+async def main() -> None:
+    """Record all."""
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=installed_program("temporal"), plugins=[sealring_plugin(None)]
+    )
+    async with environment:
+        await register_search_attributes(environment.client)
+        by_reload, rolled_back, by_restart = FakeRing(), FakeRing(), FakeRing(nodes=1)
+        rolled_back.fail("verify_node", "127.0.0.2", distrusted("127.0.0.2"))
+        by_restart.fail("restart_node", "127.0.0.1", dead("127.0.0.1"))
+        for name, ring, more in (
+            ("by-reload", by_reload, {}),
+            ("rolled-back", rolled_back, {"failure_budget": 1}),
+            ("by-restart", by_restart, {"apply": "restart"}),
+        ):
+            async with serving(environment, ring):
+                handle = await start(environment, deploy(name, **more))
+                try:
+                    await handle.result()
+                except WorkflowFailureError as error:
+                    print(f"{name} ended: {error.cause}")
+                for kind, identity in (
+                    ("rollout", f"tls-rollout/{name}"),
+                    ("preparation", f"tls-prepare/{name}/127.0.0.1"),
+                    ("activation", f"tls-node/{name}/127.0.0.{2 if name == 'rolled-back' else 1}"),
+                ):
+                    history = await environment.client.get_workflow_handle(identity).fetch_history()
+                    # Who and where are nobody's business in a repository, and play no part in replay.
+                    text = re.sub(r'"identity": "[^"]*"', '"identity": "recorder"', history.to_json())
+                    (FOLDER / f"{name}.{kind}.json").write_text(text)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
