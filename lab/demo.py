@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import lifecycle, state, tools
+from lab import lifecycle, tools
 from lab.authority import Authority, Fault, deliver
-from lab.engine import ROLE, UI_ABOVE, configure_engine, start_engine
 from lab.load import LoadProcess
-from lab.spec import LabSpec
+from lab.spec import UI_ABOVE, LabSpec
 from sealring.errors import SealringError, refuse
 from sealring.models.rollout import RolloutReport
 from starters.exits import Exit
@@ -107,11 +106,7 @@ def main() -> None:
 def bring_up(demo: Demo) -> None:
     """Ring, SSH servers and engine; what runs already is kept."""
     demo.say(f"a real ring: {len(demo.spec.ring)} nodes of Cassandra {demo.spec.cassandra}, mutual TLS everywhere")
-    lifecycle.up(demo.spec, demo.say, temporal=False)
-    configure_engine(demo.spec)
-    if ROLE not in state.alive(demo.spec.root):
-        start_engine(demo.spec)
-    demo.say("sealring is up: Temporal server, codec server, workers")
+    lifecycle.up(demo.spec, demo.say)
 
 
 def tell(demo: Demo) -> None:

@@ -11,14 +11,13 @@ import yaml
 from lab import state
 from lab.authority import Authority, client_identity
 from lab.keys import user_name
-from lab.spec import SSH_PORT, LabSpec
+from lab.spec import CODEC_ABOVE, SSH_PORT, UI_ABOVE, LabSpec
 from sealring.errors import refuse
 
 ROLE = "engine"
 READY = "Temporal UI"  # what `sealring up` prints when all of it runs
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0  # longer than the workers' own grace
-UI_ABOVE, CODEC_ABOVE = 1000, 2000  # ports, counted from the Temporal server's
 _POLL_SECONDS = 0.05
 
 

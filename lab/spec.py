@@ -9,6 +9,7 @@ SSH_PORT = 2222  # an ordinary user may not bind 22
 INTERNODE_PORT = 7000
 NATIVE_PORT = 9042
 STORE_PASSWORD_BYTES = 16
+UI_ABOVE, CODEC_ABOVE = 1000, 2000  # ports of the Temporal UI and the codec server, counted from the Temporal server's
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class LabSpec:
         datacenters: number of datacenters; nodes are dealt out to them in turn.
         first: last octet of the first node's address, so that two labs can stand side by side.
         layout: "slots" (cassandra.yaml names files through tls/current) or "in-place" (plain files in tls/).
-        temporal_port: gRPC port of the Temporal server; its UI listens on the port above by 1000.
+        temporal_port: gRPC port of the Temporal server; UI and codec server listen above it.
     """
 
     root: Path

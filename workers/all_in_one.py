@@ -39,8 +39,8 @@ async def everything(settings: Settings) -> AsyncIterator[Settings]:
     port, ui_port = int(address.rpartition(":")[2]), int(settings.temporal_ui.rpartition(":")[2])
     own = settings.model_copy(update={"keyring": keyring, "temporal_address": address})
     async with serve_codec(load_keyring(keyring), port=settings.codec_port, ui_origin=settings.temporal_ui) as codec:
-        server = await asyncio.to_thread(
-            launch,
+        # In this thread: the server is tied to the life of the thread that starts it.
+        server = launch(
             temporal_program(),
             settings.state / "temporal",
             port=port,

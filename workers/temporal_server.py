@@ -3,8 +3,10 @@
 For `sealring up` and the lab. A production server is run by whoever runs Temporal.
 """
 
+import ctypes
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from sealring.errors import refuse
 ADDRESS = "127.0.0.1"
 START_SECONDS = 60.0  # 0.1-0.4 s on a quiet machine
 PORT_SECONDS = 2.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CALL_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 
@@ -56,7 +59,7 @@ def launch(
         port: gRPC port.
         ui_port: port of the web UI.
         search_attributes: name → type.
-        codec_endpoint: see `start_temporal`.
+        codec_endpoint: URL of the codec server that the UI asks to decode payloads.
         timeout: seconds to wait for it.
 
     Raises:
@@ -74,7 +77,12 @@ def launch(
     command += ["--ui-codec-endpoint", codec_endpoint] if codec_endpoint else []
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C in a terminal is for us; we stop it when the workers are done
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, nothing that a fork could upset
         )
     try:
         known = _wait_up(process, program, port, log, timeout)
@@ -84,6 +92,11 @@ def launch(
         process.wait()
         raise
     return process
+
+
+def _die_with_parent() -> None:
+    """Linux: a server must not outlive a parent that was killed, it would hold the ports."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait_up(process: "subprocess.Popen[bytes]", program: Path, port: int, log: Path, timeout: float) -> frozenset[str]:

@@ -275,4 +275,3 @@ def distrusted(address: str) -> Verification:
 def dead(address: str) -> SealringError:
     """An error that repeating does not mend."""
     return refuse("start.failed", "the service crash-loops", "look at the log", node=address)
-

@@ -13,7 +13,7 @@ from temporalio.worker import Worker
 
 from sealring.models.cluster import RolloutSettings
 from sealring.models.rollout import NodeState, Phase, RolloutReport
-from sealring.models.steering import Command, Resolution, RolloutStatus
+from sealring.models.steering import Command, NodeStep, Resolution, RolloutStatus
 from sealring.temporal.policies import CONTROL_QUEUE, DEPLOY_QUEUE
 from tests.workflow.fakes import FakeRing, blocking, dead, distrusted, generation
 from workflows.activation import NodeActivation
@@ -259,8 +259,7 @@ async def test_pause_holds_a_node_between_two_steps_and_resume_lets_it_go(
         await until(handle, lambda s: s.phase is Phase.PAUSED)
         go.set()
         node = temporal_skipping.client.get_workflow_handle(f"tls-node/pause/{N1}")
-        while (await node.query("status"))["step"] != "held before reload":
-            await asyncio.sleep(0.05)
+        await until(node, lambda step: step.step == "held before reload", NodeStep)
         assert ring.steps(N1)[-1] == "activate_generation"
         await handle.execute_update("resume", Command())
         report = await handle.result()
@@ -354,11 +353,11 @@ async def test_a_mistake_in_the_request_is_refused_by_the_field_s_name(
     assert named in str(caught.value.cause)
 
 
-async def until(handle: WorkflowHandle[Any, Any], true: Any) -> RolloutStatus:
+async def until(handle: WorkflowHandle[Any, Any], true: Any, answer: type[Any] = RolloutStatus) -> Any:
     """Ask for the status until something holds."""
     async with asyncio.timeout(30):
         while True:
-            status: RolloutStatus = await handle.query("status", result_type=RolloutStatus)
+            status = await handle.query("status", result_type=answer)
             if true(status):
                 return status
             await asyncio.sleep(0.05)
