@@ -1,0 +1,41 @@
+"""What the inventory runs on a host. Each prints key=value lines, except CONFIG, which prints the file."""
+
+PROCESS = r"""
+printf 'boot=%s\nhertz=%s\n' "$(sed -n 's/^btime //p' /proc/stat)" "$(getconf CLK_TCK)"
+tr '\0' '\n' < "/proc/$pid/cmdline" | sed 's/^/arg=/'
+"""
+
+# Of a service that does not run: what it would be started with, where the unit itself says so.
+UNIT = r"""systemctl cat "$unit" 2>/dev/null | sed -n 's/^ExecStart=[-@:+!]*//p' | tr ' ' '\n' | sed 's/^/arg=/' """
+
+# The first candidate that exists is the one; a file that may not be read is not skipped.
+CONFIG = r"""
+for path; do
+  [ -e "$path" ] || continue
+  printf '%s\n' "$path"
+  [ -r "$path" ] || exit 3
+  stat -c %Y "$path"
+  cat "$path"
+  exit 0
+done
+exit 4
+"""
+
+# Relative paths count from the process's directory (java.io.File), which only its user may ask for.
+DISK = r"""
+base=$(readlink "/proc/$pid/cwd" 2>/dev/null) || base=$home
+for path; do
+  case $path in /*) full=$path ;; *) full=$base/$path ;; esac
+  printf 'path=%s\n' "$full"
+  printf 'head=%s\n' "$(head -c 4 "$full" 2>/dev/null | od -An -tx1 | tr -d ' \n')"
+  [ -e "$full" ] || printf 'missing=%s\n' "$full"
+  live=
+  at=$(dirname "$full")
+  while [ "$at" != / ]; do
+    if [ "${at##*/}" = "$link" ] && [ -L "$at" ]; then live=$(dirname "$at"); fi
+    at=$(dirname "$at")
+  done
+  printf 'live=%s\n' "$live"
+  printf 'owner=%s\n' "$(stat -L -c '%U %G' "$full" 2>/dev/null || true)"
+done
+"""
