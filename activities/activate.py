@@ -90,7 +90,7 @@ class ActivateActivities:
         async with self.rings.open(order.order.cluster, node) as bench:
             since = None
             if bench.inventory.started_at == order.started_at or not bench.inventory.pid:
-                since, _ = await restart(bench.host, bench.cluster, bench.inventory, become=bench.place.become)
+                since = await restart(bench.host, bench.cluster, bench.inventory, become=bench.place.become)
             back = Return(
                 cluster=bench.cluster,
                 node=node,

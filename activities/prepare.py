@@ -35,7 +35,7 @@ class PrepareActivities:
             SealringError: the host cannot be reached, or its configuration is not understood; `node.busy` when
                 another rollout left its intent there.
         """
-        async with self.rings.open(order.cluster, order.node) as bench:
+        async with self.rings.open(order.cluster, order.node, running=True) as bench:
             facts = await read_facts(bench.host, bench.place, become=bench.place.become)
             disk = await read_disk(bench.host, bench.place)
             if disk.intent not in ("", order.rollout):
@@ -53,6 +53,7 @@ class PrepareActivities:
                 _passed(order, "node.stores", f"the stores in force open and hold leaf {short(leaf)}"),
                 *room_findings(facts, address=order.node.address, needed_bytes=room, needed_files=len(files)),
                 await self._service(order, bench),
+                _drift(order, bench),
                 await self._sudo(order, bench),
                 *await self._vantages(order, bench),
             )
@@ -224,6 +225,16 @@ async def _load(order: NodeOrder) -> Material:
             node=order.node.address,
         )
     return material
+
+
+def _drift(order: NodeOrder, bench: Bench) -> Finding:
+    """A reload does not read cassandra.yaml; a restart would bring every difference into force."""
+    drift = bench.inventory.drift
+    if not drift:
+        return _passed(order, "node.drift", "the node runs with what cassandra.yaml says")
+    remedy = "make cassandra.yaml say what runs, or restart the node on purpose first"
+    finding = _failed(order, "node.drift", "; ".join(drift), remedy, Actor.CASSANDRA_ADMIN)
+    return finding if order.target.apply == "restart" else finding.model_copy(update={"verdict": Verdict.WARN})
 
 
 def _passed(order: NodeOrder, check: str, message: str) -> Finding:

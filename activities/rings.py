@@ -50,15 +50,17 @@ class Rings:
         self._pools.clear()
 
     @asynccontextmanager
-    async def open(self, name: str, node: NodeRef) -> AsyncIterator["Bench"]:
+    async def open(self, name: str, node: NodeRef, *, running: bool = False) -> AsyncIterator["Bench"]:
         """Open one node: connect, read what runs there and how it is configured.
+
+        `running`: compare the settings of the running process with the file too; costs a CQL session.
 
         Raises:
             SealringError: `cluster.*`, `ssh.*`, `inventory.*`, `config.*`.
         """
         cluster = self.file(name)
         async with self.pool(cluster).host(node.address) as host:
-            inspection = await inventory(host, cluster, node)
+            inspection = await inventory(host, cluster, node, running=running)
             place = place_of(inspection.inventory)
             become = await choose_become(host, place, login=host.user, sudo=cluster.service.sudo)
             yield Bench(cluster, node, host, inspection, replace(place, become=become))

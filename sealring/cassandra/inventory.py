@@ -48,8 +48,14 @@ class Inspection:
     jmx_stores: tuple[str, ...] = ()  # stores that the JVM's own properties name, as JMX over TLS does
 
 
-async def inventory(shell: Shell, cluster: ClusterFile, node: NodeRef) -> Inspection:
+async def inventory(shell: Shell, cluster: ClusterFile, node: NodeRef, *, running: bool = False) -> Inspection:
     """Look at one host.
+
+    Args:
+        shell: the host.
+        cluster: the cluster file.
+        node: the node on it.
+        running: ask the node over CQL too, for settings that differ between disk and process.
 
     Reads as the login user, and as the service's user (`sudo -n`) what that user alone may read.
 

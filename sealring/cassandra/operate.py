@@ -84,32 +84,28 @@ async def drain(shell: Shell, cluster: ClusterFile, *, become: Become = "") -> F
     return _drain(shell, Verdict.WARN, f"nodetool drain failed, stopping it anyway: {words}")
 
 
-async def restart(
-    shell: Shell, cluster: ClusterFile, inventory: NodeInventory, *, become: Become = ""
-) -> tuple[LogMark, tuple[Finding, ...]]:
-    """Drain, stop and start the service; returns when it was started, which proves nothing yet (`back.wait_back`).
+async def restart(shell: Shell, cluster: ClusterFile, inventory: NodeInventory, *, become: Become = "") -> LogMark:
+    """Stop and start the service; returns when it was started, which proves nothing yet (`back.wait_back`).
 
-    Not idempotent: whether a restart is still due is decided by the caller, from the intent and the start time.
+    Not idempotent: whether a restart is still due is decided by the caller, from the start time of the process.
 
     Args:
         shell: the node's host.
-        cluster: names the service and its timeouts.
-        inventory: what ran before; a service that does not run is started without being drained and stopped.
-        become: the user who may run nodetool and read the log.
+        cluster: names the service.
+        inventory: what ran before; a service that does not run is only started.
+        become: the user who may read the log.
 
     Returns:
-        The mark after which the log tells of the new start, and what happened on the way.
+        The mark after which the log tells of the new start.
 
     Raises:
         SealringError: those of the host and of its service manager.
     """
-    findings: tuple[Finding, ...] = ()
     if inventory.pid:
-        findings = (await drain(shell, cluster, become=become),)
         await stop(shell, cluster.service.name, become=become, sudo=cluster.service.sudo)
     mark = await mark_log(shell, inventory.log_dir, become=become)
     await start(shell, cluster.service.name, become=become, sudo=cluster.service.sudo)
-    return mark, findings
+    return mark
 
 
 def _reload(shell: Shell, verdict: Verdict, message: str) -> Finding:

@@ -98,7 +98,7 @@ async def start_over(bench: Bench, node: NodeRef, after: Callable[[Host, Return]
     """Restart a node as an activity does, and do something while it comes up."""
     found = (await bench.inspect(node)).inventory
     async with bench.pool.host(node.address) as host:
-        mark, _ = await restart(host, bench.cluster, found)
+        mark = await restart(host, bench.cluster, found)
         await after(host, Return(bench.cluster, node, found, bench.peers_of(node), mark))
 
 
