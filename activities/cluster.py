@@ -53,6 +53,7 @@ class ClusterActivities:
                 "layout": bench.inventory.layout,
                 "current": disk.current if disk.in_force else None,
                 "previous": disk.previous,
+                "last": disk.last,
                 "served": tuple(sorted({s.leaf_sha256 for s in served})),
                 "restart_because": restart_because(seen.version, bench.inspection),
             }

@@ -17,7 +17,7 @@ from sealring.hosts.generations import adopt, flip, settle, stage_generation
 from sealring.hosts.manifest import Place
 from sealring.hosts.ssh import HostPool
 from sealring.models.cluster import NodeRef, RolloutSettings, SshSettings
-from sealring.models.node import ClusterView, Generation, NodeView, StoreFile
+from sealring.models.node import Change, ClusterView, Generation, NodeView, StoreFile
 from sealring.models.plan import Plan
 from sealring.models.rollout import PlanQuestion, RolloutRequest
 from sealring.planning.plan import make_plan
@@ -68,6 +68,7 @@ def plan_many() -> Plan:
             up=True,
             normal=True,
             previous=kept,
+            last=Change(rollout="r", before="a" * 64, after="c" * 64, at=now),
             reload="forced",
         )
         for i in range(NODES)

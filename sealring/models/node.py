@@ -53,6 +53,15 @@ class Generation(Fact):
     adopted: bool = Field(False, description="Found on the node, not delivered by a rollout.")
 
 
+class Change(Fact):
+    """What the last rollout that was done with a node had changed there."""
+
+    rollout: str
+    before: str = Field(description="Generation in force before it; empty when there was none.")
+    after: str = Field(description="Generation in force after it: the same as before when it was rolled back.")
+    at: datetime = Field(description="By the node's clock.")
+
+
 class DiskState(Fact):
     """A node's generations, and which files are in force."""
 
@@ -61,6 +70,7 @@ class DiskState(Fact):
     generations: tuple[Sha256, ...] = ()
     in_force: bool = Field(False, description="Whether the files that cassandra.yaml names are those of `current`.")
     intent: str = Field("", description="Rollout id of an unfinished change; empty when there is none.")
+    last: Change | None = None
 
 
 class NodeView(Fact):
@@ -75,6 +85,7 @@ class NodeView(Fact):
     layout: Layout = "in-place"
     current: Generation | None = None
     previous: Generation | None = None
+    last: Change | None = None
     served: tuple[str, ...] = Field((), description="Distinct leaf fingerprints that its listeners show now.")
     reload: Literal["forced", "by-mtime", "none"] = Field(
         "none", description="forced: 4.1.4+ and 5.0 (CASSANDRA-18681); by-mtime: 4.0 to 4.1.3; none: before 4.0."

@@ -22,7 +22,7 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings) -> Plan:
     """
     request, view, material = question.request, question.view, question.material
     rules = _rules(request, settings)
-    chosen = _chosen(view, request.nodes)
+    chosen = _changed_last(view) if request.goal == "rollback" and not request.nodes else _chosen(view, request.nodes)
     _refuse_degraded(view)
     if material is not None:
         _refuse_bad_material(material, request.waive)
@@ -57,6 +57,25 @@ def _chosen(view: ClusterView, addresses: tuple[str, ...]) -> tuple[NodeView, ..
             "name nodes by the address that `sealring cluster inspect` shows",
         )
     return tuple(node for node in view.nodes if not addresses or node.node.address in addresses)
+
+
+def _changed_last(view: ClusterView) -> tuple[NodeView, ...]:
+    """The nodes that the last rollout left changed: a ring's rollback takes that rollout back, and nothing older.
+
+    A node that this rollout did not reach, or had rolled back itself, would go one generation too far.
+    """
+    changes = [node.last for node in view.nodes if node.last is not None]
+    if not changes:
+        raise refuse("plan.no-previous", f"no rollout has changed {view.cluster} yet", "deploy known good material")
+    newest = max(changes, key=lambda change: change.at).rollout
+    chosen = tuple(n for n in view.nodes if n.last and n.last.rollout == newest and n.last.before != n.last.after)
+    if not chosen:
+        raise refuse(
+            "plan.no-previous",
+            f"the last rollout of {view.cluster} ({newest}) left no node changed: it was taken back itself",
+            "name the nodes that shall go back further: --nodes ADDRESS",
+        )
+    return chosen
 
 
 def _refuse_degraded(view: ClusterView) -> None:

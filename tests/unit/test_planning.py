@@ -11,7 +11,7 @@ from sealring.errors import SealringError
 from sealring.models.cluster import NodeRef, RolloutSettings
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.material import CertificateFacts, MaterialRef, NodeMaterial, ResolvedMaterial
-from sealring.models.node import ClusterView, Generation, NodeView
+from sealring.models.node import Change, ClusterView, Generation, NodeView
 from sealring.models.plan import Plan
 from sealring.models.rollout import NodeOutcome, NodeState, PlanQuestion, RolloutRequest
 from sealring.planning.budget import budget_spent
@@ -157,11 +157,28 @@ def test_what_is_served_already_is_left_alone_but_only_when_it_is_served() -> No
 @pytest.mark.criterion("N5")
 def test_rollback_goes_to_the_previous_generation_and_may_say_no() -> None:
     good = Generation(id=OLD, leaf_sha256=OLD, not_after=NOW + timedelta(1))
-    asked: dict[str, object] = {"goal": "rollback", "material": None}
+    asked: dict[str, object] = {"goal": "rollback", "material": None, "nodes": ("127.0.0.1",)}
     assert plan(view(node(1, previous=good)), None, **asked).targets[0].generation == OLD
     expired = good.model_copy(update={"not_after": NOW})
     assert "expired" in refused("plan.previous-expired", view(node(1, previous=expired)), **asked)
     refused("plan.no-previous", view(node(1)), **asked)
+
+
+@pytest.mark.criterion("N5")
+def test_a_ring_s_rollback_takes_back_the_last_rollout_and_nothing_older() -> None:
+    def change(rollout: str, minutes: int, before: str = OLD, after: str = NEW) -> Change:
+        return Change(rollout=rollout, before=before, after=after, at=NOW + timedelta(minutes=minutes))
+
+    kept = Generation(id=OLD, leaf_sha256=OLD, not_after=NOW + timedelta(1))
+    asked: dict[str, object] = {"goal": "rollback", "material": None}
+    reached = node(1, previous=kept, last=change("second", 2))
+    not_reached = node(2, previous=kept, last=change("first", 1))
+    taken_back = node(3, previous=kept, last=change("second", 3, after=OLD))
+    never = node(4, previous=None)
+    made = plan(view(reached, not_reached, taken_back, never), None, **asked)
+    assert [t.node.address for t in made.targets] == ["127.0.0.1"]
+    assert "taken back itself" in refused("plan.no-previous", view(not_reached, taken_back), **asked)
+    assert "no rollout" in refused("plan.no-previous", view(never), **asked)
 
 
 def test_vantages_are_peers_of_other_racks_first() -> None:
