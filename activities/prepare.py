@@ -85,7 +85,8 @@ class PrepareActivities:
         async with self.rings.open(order.cluster, order.node) as bench:
             material = await _load(order)
             disk = await read_disk(bench.host, bench.place)
-            if order.target.generation in disk.generations and not await self._objections(order, bench, material):
+            there = order.target.generation in disk.generations
+            if there and not await self._objections(order, bench, material):
                 return Transferred(generation=order.target.generation, skipped=True)
             files = {
                 store.path: write_keystore(material, store.format, bench.password(store))
@@ -94,7 +95,7 @@ class PrepareActivities:
                 for store in bench.inventory.stores
             }
             generation = generation_of(material)
-            return await stage_generation(bench.host, bench.place, generation, files, rollout=order.rollout)
+            return await stage_generation(bench.host, bench.place, generation, files, rollout=order.rollout, anew=there)
 
     @activity.defn
     async def preflight_node(self, order: NodeOrder) -> Readiness:

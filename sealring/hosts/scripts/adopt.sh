@@ -1,0 +1,29 @@
+# Keep what is in force as a generation: the backup. Arguments: NAME PATH for each store file.
+# The sums are of what the worker read: a file that changed since then is noticed here.
+lock
+guard
+linkable current
+linkable previous
+changed=no
+# The same material in other bytes (PKCS#12 differs at each write) is kept anew: a backup is exact.
+kept() {
+    intact "$1" && (cd "$1" && printf '%s' "$sums" | sha256sum -c --strict --quiet) >/dev/null 2>&1
+}
+if ! kept "$tls_dir/generations/$id"; then
+    changed=yes
+    open_incoming
+    copy() { # NAME PATH
+        real=$(readlink -f "$2")
+        cp --preserve=all -- "$real" "$incoming/$1"
+        alike "$real" "$incoming/$1"
+    }
+    each copy "$@"
+    close_incoming node.changed-meanwhile
+fi
+current=$(linked current)
+if [ "$current" != "$id" ] && [ -z "$intent" ]; then
+    changed=yes
+    if [ -n "$current" ]; then relink previous "$current"; fi
+    relink current "$id"
+fi
+printf 'changed=%s\n' "$changed"

@@ -1,0 +1,23 @@
+# The rollout is done with this node: its intent becomes the record of the last change, then the generations that are
+# too many go, oldest first.
+lock
+guard
+rm -f "$state_dir/.intent.sealring"
+if [ -e "$state_dir/intent.json" ]; then mv -T -f "$state_dir/intent.json" "$state_dir/last.json"; fi
+sync "$state_dir"
+current=$(linked current)
+previous=$(linked previous)
+kept=0
+if [ -d "$tls_dir/generations" ]; then
+    cd "$tls_dir/generations"
+    for id in $current $previous; do kept=$((kept + 1)); done
+    for id in $(ls -t); do
+        if ! is_id "$id" || [ "$id" = "$current" ] || [ "$id" = "$previous" ]; then continue; fi
+        kept=$((kept + 1))
+        if [ "$kept" -gt "$keep" ]; then
+            mv -T "$id" ".discard-$id"
+            printf 'removed=%s\n' "$id"
+        fi
+    done
+    rm -rf .incoming-* .discard-*
+fi
