@@ -56,6 +56,7 @@ async def read_disk(shell: Shell, place: Place) -> DiskState:
         generations=tuple(value for key, value in pairs if key == "generation"),
         in_force=current is not None and on_disk == _digests(current, place, shell.address),
         intent=intents[0].rollout if intents else "",
+        last=_change(_intent(last, shell.address), one(pairs, "last_at")) if (last := one(pairs, "last")) else None,
     )
 
 
