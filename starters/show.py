@@ -8,7 +8,7 @@ from sealring.models.base import short
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.node import ClusterView
 from sealring.models.plan import Plan
-from sealring.models.rollout import NodeState, Phase, RolloutReport
+from sealring.models.rollout import NodeOutcome, NodeState, Phase, RolloutReport
 from sealring.models.steering import NodeStep, RolloutStatus
 
 STYLES = {
@@ -88,13 +88,13 @@ def show_plan(plan: Plan) -> RenderableType:
 
 def show_findings(findings: tuple[Finding, ...], *, passing: bool = True) -> RenderableType:
     """One line for each check."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for finding in findings:
-        if passing or finding.verdict is not Verdict.PASS:
-            remedy = f"{finding.message}. {finding.remedy}" if finding.remedy else finding.message
-            verdict = Text(finding.verdict.value, VERDICT_STYLES[finding.verdict])
-            table.add_row(verdict, finding.check, finding.node, Text(remedy))
-    return table
+    shown = [finding for finding in findings if passing or finding.verdict is not Verdict.PASS]
+    lines = []
+    for finding in shown:
+        line = Text(f"{finding.verdict.value:<6}", VERDICT_STYLES[finding.verdict])
+        line.append(f"{finding.check}  {finding.node}  {finding.message}", "default")
+        lines.append(line.append(f". {finding.remedy}", "dim") if finding.remedy else line)
+    return Group(*lines)
 
 
 def show_view(view: ClusterView) -> RenderableType:
@@ -133,14 +133,23 @@ def show_report(report: RolloutReport) -> RenderableType:
     for node in report.nodes:
         steps = " ".join(f"{t.step} {t.seconds:.1f}s" for t in node.timings)
         state = Text(node.state.value, STYLES.get(node.state, ""))
-        nodes.add_row(node.address, state, node.method, steps, Text(str(node.problem or "")))
+        nodes.add_row(node.address, state, node.method, steps)
     parts.append(nodes)
-    parts.append(show_findings(tuple(f for node in report.nodes for f in node.findings), passing=False))
+    parts += [
+        Text(str(node.problem), "red") for node in report.nodes if node.problem and node.problem != report.problem
+    ]
+    parts += [show_findings(_findings(node), passing=False) for node in report.nodes]
     if report.waived:
         parts.append(Text(f"waived: {', '.join(report.waived)}", "yellow"))
     if report.matrix:
         parts += [Text("served certificates (leaf fingerprints)", "bold"), _matrix(report)]
     return Group(*parts)
+
+
+def _findings(node: NodeOutcome) -> tuple[Finding, ...]:
+    """What was found on a node that did not reach its goal, and what else deserves a look."""
+    proof = node.verification.findings if node.verification else ()
+    return tuple(dict.fromkeys(node.findings + proof))
 
 
 def _matrix(report: RolloutReport) -> Table:

@@ -25,6 +25,8 @@ with workflow.unsafe.imports_passed_through():
 RELOAD = "apply.reload"
 """Failed: Cassandra said that it could not read the stores. A restart with them would not come up."""
 
+MOST_FINDINGS = 12  # of one verification, in a report that a thousand nodes share
+
 
 @workflow.defn(name="NodeActivation")
 class NodeActivation:
@@ -120,7 +122,8 @@ class NodeActivation:
         return _doubt(answer.findings)
 
     def objection(self, verification: Verification) -> Problem | None:
-        """Why the node cannot stay as it is, or None."""
+        """Why the node cannot stay as it is, or None; what speaks against it is kept for the report."""
+        self.findings += tuple(f for f in verification.findings if f.verdict is not Verdict.PASS)[:MOST_FINDINGS]
         doubt = _doubt(verification.findings)
         if doubt is not None and self.stop_wanted():
             return _stopped()
@@ -189,9 +192,10 @@ def _doubt(findings: tuple[Finding, ...]) -> Problem | None:
     bad = [f for f in findings if f.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
     if not bad:
         return None
+    others = f"; and {len(bad) - 1} more findings in the report" if len(bad) > 1 else ""
     return Problem(
         code=bad[0].check,
-        message="; ".join(f.message for f in bad[:3]),
+        message=bad[0].message + others,
         error_class=ErrorClass.ASK,
         actor=bad[0].actor,
         remedy=bad[0].remedy,
