@@ -10,12 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from lab import faults
+from activities.cluster import ClusterActivities
+from activities.rings import Rings
+from activities.verify import VerifyActivities
+from lab import faults, hosts
 from lab.load import LoadProcess
 from lab.ring import find, service
 from lab.spec import NATIVE_PORT, LabSpec
 from lab.tally import LoadSummary
-from sealring.models.rollout import NodeState, Phase, RolloutReport
+from sealring.models.evidence import Verdict
+from sealring.models.plan import Target
+from sealring.models.rollout import ClusterQuestion, NodeOrder, NodeState, Phase, RolloutReport, VerifyOrder
+from sealring.planning.plan import vantages
 from starters.exits import Exit
 from tests.lab.engine import BIN, Engine, running
 
@@ -77,6 +83,17 @@ def spotless(summary: LoadSummary) -> None:
 def test_new_certificates_under_load_without_a_failed_query(
     engine: Engine, load: LoadProcess, apply: str, seconds: int
 ) -> None:
+    renewed(engine, load, apply, seconds)
+
+
+@pytest.mark.parametrize("ring", ["4.1"], indirect=True)
+@pytest.mark.parametrize(("apply", "seconds"), [("reload", 120), ("restart", 300)])
+def test_the_same_on_an_older_cassandra(engine: Engine, load: LoadProcess, apply: str, seconds: int) -> None:
+    renewed(engine, load, apply, seconds)
+
+
+def renewed(engine: Engine, load: LoadProcess, apply: str, seconds: int) -> None:
+    """A delivery for every node under load: no failed query, every listener seen by everybody, by openssl too."""
     before = starts(engine.spec)
     code, report = engine.rollout("-m", str(engine.deliver()), "--apply", apply)
     spotless(load.stop())
@@ -122,7 +139,7 @@ def test_a_certificate_that_peers_refuse_is_taken_back(engine: Engine, load: Loa
     assert seen_by_openssl(engine.spec) == shown
 
 
-@pytest.mark.criterion("M1", "K4", "N1", "N2", "N5", "N7")
+@pytest.mark.criterion("M1", "K4", "N1", "N2", "N5", "N7", "V4")
 def test_a_node_that_cannot_start_is_taken_back_by_restart(engine: Engine, load: LoadProcess) -> None:
     node = find(engine.spec, "n3")
     shown = seen_by_openssl(engine.spec)
@@ -195,6 +212,52 @@ def test_the_stock_temporal_cli_is_enough(engine: Engine, whole_ring: LabSpec) -
     assert engine.temporal(*start, '{"cluster": "lab", "goal": "rollback"}').returncode == 0
     assert engine.cli("rollout", "watch", "lab", "--json").returncode == Exit.DONE
     assert seen_by_openssl(whole_ring) == before
+
+
+@pytest.mark.criterion("F4")
+def test_a_node_that_cannot_be_reached_is_named_before_anything_is_touched(engine: Engine, whole_ring: LabSpec) -> None:
+    before, node = stores(whole_ring), find(whole_ring, "n3")
+    hosts.cut(whole_ring, node, "refuse")
+    try:
+        code, report = engine.rollout("-m", str(engine.deliver()))
+    finally:
+        hosts.restore(whole_ring, node)
+    assert code == Exit.REFUSED
+    assert report.problem is not None
+    assert report.problem.code == "plan.ring-degraded"
+    assert f"{node.address}: [ssh." in report.problem.message
+    assert stores(whole_ring) == before
+
+
+@pytest.mark.criterion("K25", "K5", "K6")
+async def test_a_verification_can_be_asked_for_at_any_time_and_says_the_same_again(
+    engine: Engine, whole_ring: LabSpec
+) -> None:
+    rings = Rings(whole_ring.cluster_file.parent)
+    try:
+        view = await ClusterActivities(rings).observe_cluster(ClusterQuestion(cluster="lab"))
+        seen = view.nodes[0]
+        assert seen.current is not None
+        peers = vantages(seen.node, tuple(node.node for node in view.nodes), 2)
+        target = Target(
+            node=seen.node,
+            generation=seen.current.id,
+            leaf_sha256=seen.current.leaf_sha256,
+            apply="reload",
+            may_restart=False,
+            vantages=peers,
+        )
+        order = NodeOrder(cluster="lab", rollout="a-test", target=target)
+        good = VerifyOrder(order=order, generation=seen.current.id, leaf_sha256=seen.current.leaf_sha256)
+        verify = VerifyActivities(rings).verify_node
+        answers = [await verify(good), await verify(good)]
+        wrong = await verify(good.model_copy(update={"leaf_sha256": "0" * 64}))
+    finally:
+        await rings.close()
+    assert [answer.verdict for answer in answers] == [Verdict.PASS] * 2
+    assert {f.check for f in answers[0].findings} == {f.check for f in answers[1].findings}
+    assert wrong.verdict is Verdict.FAIL
+    assert {s.vantage for s in wrong.served} == {"worker", *(peer.address for peer in peers)}
 
 
 @pytest.mark.criterion("H9")

@@ -91,6 +91,7 @@ def test_the_same_facts_give_the_same_digest_whatever_their_order(ring: list[tup
     assert ordered.digest == plan(view(*nodes)).digest
 
 
+@pytest.mark.criterion("V2")
 def test_the_digest_names_everything_that_is_decided() -> None:
     seen = view(node(1))
     digests = {
