@@ -4,6 +4,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
+# What this computer trusts, pip shall trust too: registries may be behind an authority of one's own.
+TRUST := $(wildcard /etc/ssl/certs/ca-certificates.crt)
+ifneq ($(TRUST),)
+export PIP_CERT ?= $(TRUST)
+endif
+
 .PHONY: help demo test check bench lab clean up down status load
 
 help:

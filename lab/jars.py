@@ -5,6 +5,7 @@ dependencies (about 100 jars, 67 MB) is the whole server.
 """
 
 import fcntl
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,6 +18,7 @@ Progress = Callable[[str], None]
 RELEASES = {"5.0": "5.0.9", "4.1": "4.1.10", "4.0": "4.0.18"}
 """The release that stands for a version line."""
 
+_SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
 _DOWNLOAD_TIMEOUT_S = 60
 _AT_A_TIME = 8
 
@@ -55,6 +57,9 @@ def _download(release: str, home: Path, progress: Progress) -> list[str]:
             "The Python package jgo is missing: it downloads Cassandra.",
             'pip install "sealring[lab]"',
         ) from e
+    # requests brings a list of authorities of its own; what this computer trusts shall count, as it does for apt.
+    if _SYSTEM_TRUST.exists():
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", str(_SYSTEM_TRUST))
     progress(f"Cassandra {release}: resolving what to download")
     try:
         maven = MavenContext(repo_cache=home, timeout=_DOWNLOAD_TIMEOUT_S)

@@ -233,6 +233,7 @@ def test_a_node_that_cannot_be_reached_is_named_before_anything_is_touched(engin
 async def test_a_verification_can_be_asked_for_at_any_time_and_says_the_same_again(
     engine: Engine, whole_ring: LabSpec
 ) -> None:
+    assert engine.rollout("-m", str(engine.deliver()), "--apply", "reload")[0] == Exit.DONE
     rings = Rings(whole_ring.cluster_file.parent)
     try:
         view = await ClusterActivities(rings).observe_cluster(ClusterQuestion(cluster="lab"))
