@@ -15,6 +15,7 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from sealring.errors import Actor, ErrorClass
+    from sealring.models.base import short
     from sealring.models.plan import Plan, Target, Wave
     from sealring.models.problem import Problem
     from sealring.models.rollout import (
@@ -39,6 +40,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.progress import Progress
     from workflows.steered import Steered
 
+PREPARE, ACTIVATE = "tls-prepare", "tls-node"  # ids of the nodes' workflows begin so
 GATE_TRIES = 12
 GATE_PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
 
@@ -203,12 +205,12 @@ class CertificateRollout(Steered):
     async def prepare(self, target: Target) -> NodeOutcome:
         """One node's preparation, as a child workflow."""
         self.progress.mark(target.node.address, NodeState.PREPARING)
-        return await self.child(NodePreparation.run, "tls-prepare", self.order(target), NodeState.REFUSED)
+        return await self.child(NodePreparation.run, PREPARE, self.order(target), NodeState.REFUSED)
 
     async def activate(self, target: Target) -> NodeOutcome:
         """One node's activation, as a child workflow."""
         self.progress.mark(target.node.address, NodeState.ACTIVATING)
-        return await self.child(NodeActivation.run, "tls-node", self.order(target), NodeState.UNTOUCHED)
+        return await self.child(NodeActivation.run, ACTIVATE, self.order(target), NodeState.UNTOUCHED)
 
     async def child(self, run: Any, prefix: str, order: NodeOrder, otherwise: NodeState) -> NodeOutcome:
         """Run a node's workflow; its id is the node's lock, across all rollouts."""
@@ -220,7 +222,7 @@ class CertificateRollout(Steered):
                 id=f"{prefix}/{order.cluster}/{address}",
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                 cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-                static_summary=f"{address} to {order.target.generation[:12]} by {order.target.apply}",
+                static_summary=_summary(prefix, order.target),
             )
             self.children[address] = handle
             outcome: NodeOutcome = await handle
@@ -304,6 +306,11 @@ class CertificateRollout(Steered):
         """Cancel is abort."""
         self.progress.steering = self.progress.steering.aborting(workflow.cancellation_reason() or "cancelled")
         await self._relay("abort")
+
+
+def _summary(prefix: str, target: Target) -> str:
+    what = f"{target.node} for {short(target.generation)}"
+    return f"prepare {what}" if prefix == PREPARE else f"activate {what} by {target.apply}"
 
 
 def _stop(code: str, message: str, remedy: str) -> Problem:
