@@ -1,0 +1,34 @@
+"""A long rollout cuts its history between two waves and goes on: same plan, same token, nothing done twice."""
+
+from temporalio.testing import WorkflowEnvironment
+
+from sealring.models.rollout import NodeState, Phase
+from sealring.temporal.attributes import register_search_attributes
+from sealring.temporal.keyring import Keyring
+from sealring.temporal.plugin import sealring_plugin
+from tests.workflow.fakes import FakeRing
+from tests.workflow.test_rollout import BY_RELOAD, deploy, serving, start
+
+
+async def test_the_history_is_cut_between_waves(temporal_cli: str, keyring: Keyring) -> None:
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=temporal_cli,
+        dev_server_extra_args=["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=60"],
+        plugins=[sealring_plugin(keyring)],
+    )
+    ring = FakeRing()
+    async with environment:
+        await register_search_attributes(environment.client)
+        async with serving(environment, ring):
+            handle = await start(environment, deploy("long"))
+            report = await handle.result()
+            described = await environment.client.get_workflow_handle(handle.id).describe()
+    assert described.run_id != handle.first_execution_run_id
+    assert report.outcome is Phase.DONE
+    assert [node.state for node in report.nodes] == [NodeState.SERVING] * 3
+    assert all(node.before for node in report.nodes)
+    assert len(report.matrix) == 3
+    assert [ring.steps(node.address) for node in report.nodes] == [BY_RELOAD] * 3
+    assert [step for step, _ in ring.calls].count("make_plan") == 0
+    assert [step for step, _ in ring.calls].count("observe_cluster") == 1
+    assert report.started_at < described.start_time
