@@ -192,7 +192,12 @@ def deliver(
 
 
 def write_file(path: Path, content: bytes, mode: int) -> None:
-    """Replace `path` in one rename; the mode is set before the content is there."""
+    """Replace `path` in one rename; the mode is set before the content is there.
+
+    A file that is so already is left alone: a newer cassandra.yaml would look changed since its node started.
+    """
+    if path.is_file() and path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
+        return
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,5 +1,6 @@
 """The lab's authorities: what a good leaf looks like, and that each fault is the fault it says."""
 
+import os
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 from cryptography.x509 import verification
 
-from lab.authority import Authority, Fault, Identity, client_identity, deliver, pkcs12_stores, write_identity
+from lab.authority import (
+    Authority,
+    Fault,
+    Identity,
+    client_identity,
+    deliver,
+    pkcs12_stores,
+    write_file,
+    write_identity,
+)
 from lab.spec import LabSpec
 
 ADDRESS = "127.0.0.11"
@@ -150,3 +160,14 @@ def test_a_delivery_can_be_too_long_lived(authority: Authority, tmp_path: Path) 
     delivery = deliver(LabSpec(tmp_path), authority, "long", not_after=end)
     certificate = x509.load_pem_x509_certificate((delivery / ADDRESS / "tls.crt").read_bytes())
     assert abs(certificate.not_valid_after_utc - end) < timedelta(seconds=1)
+
+
+def test_a_file_that_is_so_already_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, b"content", 0o600)
+    os.utime(path, (1, 1))
+    write_file(path, b"content", 0o600)
+    assert path.stat().st_mtime == 1
+    write_file(path, b"content", 0o644)
+    assert path.stat().st_mtime > 1
+    assert path.stat().st_mode & 0o777 == 0o644
