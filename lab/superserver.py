@@ -5,7 +5,8 @@ that hundreds of hosts cost a few megabytes. A link can be cut: `refuse` closes 
 the node (commands they started live on, as they would behind a broken cable), `freeze` keeps connections open and
 passes no byte. Links are read from a file at SIGHUP; what holds is written to another, which is the answer.
 
-Everything that sessions start stays below this process (it is their subreaper) and ends with it. Standard library only.
+Everything that sessions start stays below this process (it is their subreaper) and ends with it; when it is killed by
+SIGKILL, a session of an ordinary user ends with its connection. Standard library only.
 """
 
 import asyncio
@@ -115,11 +116,20 @@ class Host:
         self.held.clear()
 
     def _signal(self, number: signal.Signals) -> None:
-        """Signal the sshd processes of this node, but not the commands they run."""
-        parents = _processes()
-        for pid, (_, command) in parents.items():
-            if command.startswith("sshd") and self.sessions.intersection(_ancestry(pid, parents)):
+        """Signal the sshd processes of this node, but not the commands they run; also one that is just being forked."""
+        signalled: set[int] = set()
+        while new := self._daemons() - signalled:
+            for pid in new:
                 _kill(pid, number)
+            signalled |= new
+
+    def _daemons(self) -> set[int]:
+        parents = _processes()
+        return {
+            pid
+            for pid, (_, command) in parents.items()
+            if command.startswith("sshd") and self.sessions.intersection(_ancestry(pid, parents))
+        }
 
 
 def main(configuration: Path) -> None:

@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC110, ASYNC220, ASYNC221 - a test may block its own loop
 
 import asyncio
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,6 +137,7 @@ async def test_a_key_of_another_certificate_or_with_open_mode_is_refused(
     assert (error.code, error.remedy) == ("ssh.key-unusable", f"chmod 600 {loose}")
 
 
+@pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="ssh-agent is not installed")
 async def test_the_agent_is_used_when_no_key_is_named(
     spec: LabSpec, settings: SshSettings, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

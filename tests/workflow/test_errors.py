@@ -118,7 +118,7 @@ async def test_a_running_child_makes_the_node_busy(dev: Client) -> None:
     assert result.problem is not None
     assert (result.problem.code, result.problem.error_class) == ("node.busy", ErrorClass.SKIP)
     assert child in result.problem.message
-    await dev.get_workflow_handle_for(Probe.run, child).signal(Probe.release, Release(comment="done"))
+    await dev.get_workflow_handle(child).signal(Probe.release, Release(comment="done"))
 
 
 async def test_the_error_of_a_childs_activity_is_unwrapped_by_client_and_parent(dev: Client) -> None:
