@@ -103,16 +103,20 @@ class ActivateActivities:
 
     @activity.defn
     async def settle_node(self, order: NodeOrder) -> Readiness:
-        """Look twice, some seconds apart, whether the ring sees the node well; then remove intent and old generations.
+        """Look whether the ring still sees the node well some seconds later; if so, tidy up: intent, old generations.
+
+        A node that is not well keeps its intent: it says what the way back is.
 
         Raises:
             SealringError: the host cannot be reached.
         """
         findings = await self._stays_well(order)
+        if findings:
+            return Readiness(findings=findings)
         async with self.rings.open(order.cluster, order.node) as bench:
             keep = bench.cluster.service.keep_generations
             await settle(bench.host, bench.place, rollout=order.rollout, keep=keep)
-        return Readiness(findings=findings)
+        return Readiness()
 
     async def _stays_well(self, order: NodeOrder) -> tuple[Finding, ...]:
         cluster = self.rings.file(order.cluster)

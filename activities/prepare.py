@@ -3,12 +3,14 @@
 from datetime import UTC, datetime
 
 from temporalio import activity
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.eyes import look_from, trust_of
 from activities.rings import Bench, Rings, generation_of
 from sealring.errors import Actor, refuse
 from sealring.hosts.facts import HostFacts, read_facts, room_findings
-from sealring.hosts.generations import adopt, read_disk, read_manifest, stage_generation
+from sealring.hosts.generations import adopt, read_disk, read_manifest, settle, stage_generation
 from sealring.hosts.privileges import prove
 from sealring.hosts.service import status
 from sealring.models.base import short
@@ -29,22 +31,17 @@ class PrepareActivities:
 
     @activity.defn
     async def validate_node(self, order: NodeOrder) -> Readiness:
-        """Can the node be worked on? Reads only.
+        """Can the node be worked on? Reads only, but for an intent that is inherited.
 
         Raises:
             SealringError: the host cannot be reached, or its configuration is not understood; `node.busy` when
-                another rollout left its intent there.
+                another rollout is at work there.
         """
         async with self.rings.open(order.cluster, order.node, running=True) as bench:
             facts = await read_facts(bench.host, bench.place, become=bench.place.become)
             disk = await read_disk(bench.host, bench.place)
             if disk.intent not in ("", order.rollout):
-                raise refuse(
-                    "node.busy",
-                    f"another rollout ({disk.intent}) left its intent in {bench.place.state_dir}",
-                    "let that rollout end; if it is gone for good, remove intent.json there",
-                    node=order.node.address,
-                )
+                await self._inherit(order, bench, disk.intent)
             files = await bench.files_in_force()
             room = sum(map(len, files.values()))
             leaf = generation_of(bench.read_material(files)).leaf_sha256
@@ -122,6 +119,23 @@ class PrepareActivities:
             )
             findings += await self._peers(order, bench, material, now)
             return Readiness(findings=tuple(findings))
+
+    async def _inherit(self, order: NodeOrder, bench: Bench, intent: str) -> None:
+        """An intent whose rollout is over, terminated perhaps, has nobody left who would come back to it.
+
+        Ours are known by their run; the node's own workflow must have ended too. Any other intent is left alone.
+        """
+        ring, node = f"tls-rollout/{order.cluster}", f"tls-node/{order.cluster}/{order.node.address}"
+        if await _ended(ring, intent) and await _ended(node):
+            keep = bench.cluster.service.keep_generations
+            await settle(bench.host, bench.place, rollout=intent, keep=keep)
+            return
+        raise refuse(
+            "node.busy",
+            f"another rollout ({intent}) left its intent in {bench.place.state_dir}",
+            "let that rollout end; if it belongs to no engine any more, remove intent.json there",
+            node=order.node.address,
+        )
 
     async def _service(self, order: NodeOrder, bench: Bench) -> Finding:
         unit = bench.cluster.service.name
@@ -210,6 +224,18 @@ class PrepareActivities:
             trusted_by(material, peer.address, await trust_of(self.rings, order.cluster, peer), at=now, address=address)
             for peer in order.target.vantages
         ]
+
+
+async def _ended(workflow: str, run: str | None = None) -> bool:
+    """Whether a workflow that our Temporal service knows is over."""
+    try:
+        description = await activity.client().get_workflow_handle(workflow, run_id=run).describe()
+    except RPCError as error:
+        # A wrong run id is refused as invalid or not found: it is not ours.
+        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+            return run is None
+        raise
+    return description.status is not WorkflowExecutionStatus.RUNNING
 
 
 async def _load(order: NodeOrder) -> Material:

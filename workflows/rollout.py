@@ -63,14 +63,20 @@ class CertificateRollout(Steered):
     """
 
     @workflow.init
-    def __init__(self, run: RolloutRun) -> None:
-        """Temporal hands the same argument to `run`."""
+    def __init__(self, run: RolloutRun | None = None) -> None:
+        """Temporal hands the same argument to `run`; a start without one must end, not hang."""
+        if run is None:
+            raise ApplicationError(
+                'the input is missing: {"cluster": NAME, "material": {"path": DELIVERY}}',
+                type="input.invalid",
+                non_retryable=True,
+            )
         self.request = run
         self.progress = Progress(run)
         self.children = {}
 
     @workflow.run
-    async def run(self, run: RolloutRun) -> RolloutReport:
+    async def run(self, run: RolloutRun | None = None) -> RolloutReport:
         """Tell the story in a task of its own: Cancel in the Temporal UI then does what `abort` does."""
         story = asyncio.create_task(self.story())
         try:
@@ -93,8 +99,8 @@ class CertificateRollout(Steered):
     async def story(self) -> None:
         """What happens to the ring."""
         try:
+            self.check_lock()
             if self.request.carried is None:
-                self.check_lock()
                 plan = await self.make_plan()
                 if self.request.dry_run or not plan.targets:
                     raise Ended(Phase.DONE)
@@ -150,7 +156,7 @@ class CertificateRollout(Steered):
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        refused = [o for o in self.progress.outcomes.values() if o.state is NodeState.REFUSED]
+        refused = [o for o in self.progress.outcomes.values() if o.state in (NodeState.REFUSED, NodeState.UNTOUCHED)]
         if refused:
             raise Ended(Phase.REFUSED, _refusal(refused))
         self.stop_if_aborted()
@@ -210,7 +216,8 @@ class CertificateRollout(Steered):
     async def activate(self, target: Target) -> NodeOutcome:
         """One node's activation, as a child workflow."""
         self.progress.mark(target.node.address, NodeState.ACTIVATING)
-        return await self.child(NodeActivation.run, ACTIVATE, self.order(target), NodeState.UNTOUCHED)
+        # Terminated, say: nobody knows how far it came.
+        return await self.child(NodeActivation.run, ACTIVATE, self.order(target), NodeState.BROKEN)
 
     async def child(self, run: Any, prefix: str, order: NodeOrder, otherwise: NodeState) -> NodeOutcome:
         """Run a node's workflow; its id is the node's lock, across all rollouts."""
@@ -226,7 +233,9 @@ class CertificateRollout(Steered):
             )
             self.children[address] = handle
             outcome: NodeOutcome = await handle
-        except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
+        except WorkflowAlreadyStartedError as error:
+            outcome = NodeOutcome(address=address, state=NodeState.UNTOUCHED, problem=problem_of(error))
+        except ChildWorkflowError as error:
             outcome = NodeOutcome(address=address, state=otherwise, problem=problem_of(error))
         finally:
             self.children.pop(address, None)

@@ -1,5 +1,6 @@
 """What people and services may say to a rollout: updates for people (validated, answered), signals for services.
 
+Every message may come without its argument: a call that lacks one would otherwise suspend the whole workflow.
 Both end in the same pure reducer, `sealring.planning.steering.reduce`. A handler only edits state and passes the word
 on to the nodes in flight; the story acts on it.
 """
@@ -15,6 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from sealring.planning.steering import reduce
     from workflows.progress import Progress
 
+NO_WORDS = Command()
+
 
 class Steered:
     """The messages of a rollout. The workflow provides `progress` and `children`."""
@@ -23,58 +26,58 @@ class Steered:
     children: dict[str, workflow.ChildWorkflowHandle]  # type: ignore[type-arg]  # of two workflow types
 
     @workflow.update(description="Start nothing more; nodes in flight are finished or taken back. Then end.")
-    async def abort(self, command: Command) -> RolloutStatus:
+    async def abort(self, command: Command = NO_WORDS) -> RolloutStatus:
         """See description."""
         return await self._obey("abort", command)
 
     @workflow.update(description="Hold before the next step, also on nodes in flight.")
-    async def pause(self, command: Command) -> RolloutStatus:
+    async def pause(self, command: Command = NO_WORDS) -> RolloutStatus:
         """See description."""
         return await self._obey("pause", command)
 
     @workflow.update(description="Go on after a pause.")
-    async def resume(self, command: Command) -> RolloutStatus:
+    async def resume(self, command: Command = NO_WORDS) -> RolloutStatus:
         """See description."""
         return await self._obey("resume", command)
 
     @workflow.update(description='Answer a decision: {"node": ADDRESS, "action": "retry|skip|stop"}.')
-    async def resolve(self, answer: Resolution) -> RolloutStatus:
+    async def resolve(self, answer: Resolution | None = None) -> RolloutStatus:
         """See description."""
         return await self._obey("resolve", answer)
 
     @abort.validator
-    def _may_abort(self, command: Command) -> None:
+    def _may_abort(self, command: Command = NO_WORDS) -> None:
         self._check("abort", command)
 
     @pause.validator
-    def _may_pause(self, command: Command) -> None:
+    def _may_pause(self, command: Command = NO_WORDS) -> None:
         self._check("pause", command)
 
     @resume.validator
-    def _may_resume(self, command: Command) -> None:
+    def _may_resume(self, command: Command = NO_WORDS) -> None:
         self._check("resume", command)
 
     @resolve.validator
-    def _may_resolve(self, answer: Resolution) -> None:
+    def _may_resolve(self, answer: Resolution | None = None) -> None:
         self._check("resolve", answer)
 
     @workflow.signal(name="abort", description="As the update of this name.")
-    async def abort_signal(self, command: Command) -> None:
+    async def abort_signal(self, command: Command = NO_WORDS) -> None:
         """See description."""
         await self._heed("abort", command)
 
     @workflow.signal(name="pause", description="As the update of this name.")
-    async def pause_signal(self, command: Command) -> None:
+    async def pause_signal(self, command: Command = NO_WORDS) -> None:
         """See description."""
         await self._heed("pause", command)
 
     @workflow.signal(name="resume", description="As the update of this name.")
-    async def resume_signal(self, command: Command) -> None:
+    async def resume_signal(self, command: Command = NO_WORDS) -> None:
         """See description."""
         await self._heed("resume", command)
 
     @workflow.signal(name="resolve", description="As the update of this name.")
-    async def resolve_signal(self, answer: Resolution) -> None:
+    async def resolve_signal(self, answer: Resolution | None = None) -> None:
         """See description."""
         await self._heed("resolve", answer)
 
@@ -98,18 +101,18 @@ class Steered:
         """See description."""
         return self.progress.report()
 
-    def _check(self, name: str, word: Command | Resolution) -> None:
+    def _check(self, name: str, word: Command | Resolution | None) -> None:
         try:
             reduce(self.progress.steering, name, word)
         except SealringError as error:
             raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
 
-    async def _obey(self, name: str, word: Command | Resolution) -> RolloutStatus:
+    async def _obey(self, name: str, word: Command | Resolution | None) -> RolloutStatus:
         self.progress.steering = reduce(self.progress.steering, name, word)
         await self._relay(name)
         return self.progress.status()
 
-    async def _heed(self, name: str, word: Command | Resolution) -> None:
+    async def _heed(self, name: str, word: Command | Resolution | None) -> None:
         """A signal has nobody to answer: what makes no sense is kept as a remark in the status."""
         try:
             await self._obey(name, word)

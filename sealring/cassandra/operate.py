@@ -6,7 +6,7 @@ from time import monotonic
 from sealring.cassandra.nodetool import nodetool
 from sealring.cassandra.system_log import LogMark, mark_log, read_log, reload_outcome
 from sealring.errors import Actor, SealringError
-from sealring.hosts.service import start, stop
+from sealring.hosts import service
 from sealring.hosts.shell import Become, Shell
 from sealring.models.cluster import ClusterFile
 from sealring.models.evidence import Finding, Verdict
@@ -85,14 +85,14 @@ async def drain(shell: Shell, cluster: ClusterFile, *, become: Become = "") -> F
 
 
 async def restart(shell: Shell, cluster: ClusterFile, inventory: NodeInventory, *, become: Become = "") -> LogMark:
-    """Stop and start the service; returns when it was started, which proves nothing yet (`back.wait_back`).
+    """Restart the service; returns when it was started, which proves nothing yet (`back.wait_back`).
 
     Not idempotent: whether a restart is still due is decided by the caller, from the start time of the process.
 
     Args:
         shell: the node's host.
         cluster: names the service.
-        inventory: what ran before; a service that does not run is only started.
+        inventory: where the log is.
         become: the user who may read the log.
 
     Returns:
@@ -101,10 +101,8 @@ async def restart(shell: Shell, cluster: ClusterFile, inventory: NodeInventory, 
     Raises:
         SealringError: those of the host and of its service manager.
     """
-    if inventory.pid:
-        await stop(shell, cluster.service.name, become=become, sudo=cluster.service.sudo)
     mark = await mark_log(shell, inventory.log_dir, become=become)
-    await start(shell, cluster.service.name, become=become, sudo=cluster.service.sudo)
+    await service.restart(shell, cluster.service.name, become=become, sudo=cluster.service.sudo)
     return mark
 
 

@@ -31,10 +31,9 @@ class Intent(Fact):
 
     rollout: str
     step: str
-    to: str = Field("", description="The generation to be put in force; empty for a step that is no flip.")
+    to: str = Field("", description="The generation to be put in force.")
     from_: str = Field("", alias="from", description="`current` before this rollout touched the node.")
     previous: str = Field("", description="`previous` before this rollout touched the node.")
-    note: str = Field("", description="What `mark_step` was told when the step began.")
 
 
 async def read_disk(shell: Shell, place: Place) -> DiskState:
@@ -176,20 +175,6 @@ async def flip(shell: Shell, place: Place, generation_id: str, *, rollout: str, 
     return Activated(
         current=generation_id, previous=one(pairs, "previous") or None, changed=one(pairs, "changed") == "yes"
     )
-
-
-async def mark_step(shell: Shell, place: Place, *, rollout: str, step: str, note: str = "") -> Intent:
-    """Write down that a step is about to be done; a step that was begun before keeps the note of that time.
-
-    For a restart, the note is the start of the process that runs now: when the process that runs after a kill of the
-    worker has another start, the restart was done.
-
-    Raises:
-        SealringError: `node.busy`, `node.locked`, and all of `run_script`.
-    """
-    variables = {**_base(place), "rollout": _token(rollout), "step": _token(step), "note": _token(note)}
-    pairs = await run_script(shell, "mark", variables=variables, become=place.become)
-    return _intent(one(pairs, "intent"), shell.address)
 
 
 async def settle(shell: Shell, place: Place, *, rollout: str, keep: int) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """The service that runs Cassandra, as systemd tells it. Its word is no proof: a unit may be active and crash-loop."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from sealring.hosts.privileges import Sudo
 from sealring.hosts.shell import Become, Shell, one, run_script
@@ -49,24 +48,10 @@ async def status(shell: Shell, service: str) -> ServiceStatus:
     )
 
 
-async def start(
-    shell: Shell, service: str, *, become: Become = "", sudo: Sudo = "auto", timeout: float | None = None
-) -> None:
-    """Start the unit; see `restart`."""
-    await _act(shell, "start", service, become, sudo, timeout)
-
-
-async def stop(
-    shell: Shell, service: str, *, become: Become = "", sudo: Sudo = "auto", timeout: float | None = None
-) -> None:
-    """Stop the unit and wait until it is stopped; see `restart`."""
-    await _act(shell, "stop", service, become, sudo, timeout)
-
-
 async def restart(
     shell: Shell, service: str, *, become: Become = "", sudo: Sudo = "auto", timeout: float | None = None
 ) -> None:
-    """Restart the unit, as systemd sees it.
+    """Restart the unit, or start it when it does not run: one job on the node, so that a kill leaves nothing stopped.
 
     Args:
         shell: the host.
@@ -80,18 +65,7 @@ async def restart(
         SealringError: `node.service-refused`, `node.service-missing`, `node.service-failed`, `node.tool-missing`, and
             all of `run_script`.
     """
-    await _act(shell, "restart", service, become, sudo, timeout)
-
-
-async def _act(
-    shell: Shell,
-    action: Literal["start", "stop", "restart"],
-    service: str,
-    become: Become,
-    sudo: Sudo,
-    timeout: float | None,
-) -> None:
-    variables = {"action": action, "unit": service, "sudo": sudo}
+    variables = {"unit": service, "sudo": sudo}
     # Only root helps with systemd; the service's own user is no more than the login user.
     chosen = become if become == "root" else ""
     await run_script(shell, "service", variables=variables, become=chosen, timeout=timeout)

@@ -25,7 +25,7 @@ class Steering:
         return replace(self, aborted=True, reason=reason)
 
 
-def reduce(state: Steering, name: str, word: Command | Resolution) -> Steering:
+def reduce(state: Steering, name: str, word: Command | Resolution | None) -> Steering:
     """The state after one message.
 
     Raises:
@@ -44,6 +44,10 @@ def reduce(state: Steering, name: str, word: Command | Resolution) -> Steering:
             return replace(state, paused=False, reason="")
         case "resolve", Resolution():
             return _resolve(state, word)
+        case "resolve", _:
+            raise refuse(
+                "steer.no-answer", "resolve: the answer is missing", 'say {"node": ADDRESS, "action": "retry"}'
+            )
         case _:
             raise refuse("steer.unknown", f"{name}: no such command", "use abort, pause, resume or resolve")
 

@@ -12,7 +12,6 @@ from sealring.errors import ErrorClass, SealringError
 from sealring.hosts.generations import (
     adopt,
     flip,
-    mark_step,
     read_disk,
     read_manifest,
     settle,
@@ -125,7 +124,6 @@ async def test_another_rollouts_intent_stops_everything(node: Node, shell: Local
         adopt(shell, node.place, NEW, node.in_force(), rollout="r2"),
         stage_generation(shell, node.place, OLDER, node.files("older"), rollout="r2"),
         flip(shell, node.place, OLD.id, rollout="r2"),
-        mark_step(shell, node.place, rollout="r2", step="restart"),
         settle(shell, node.place, rollout="r2", keep=2),
     ):
         with pytest.raises(SealringError) as caught:
@@ -142,17 +140,6 @@ async def test_an_unreadable_intent_stops_everything(node: Node, shell: LocalShe
         with pytest.raises(SealringError) as caught:
             await call
         assert caught.value.code == "node.busy"
-
-
-async def test_a_step_that_was_begun_keeps_its_note(node: Node, shell: LocalShell) -> None:
-    await prepared(node, shell)
-    await flip(shell, node.place, NEW.id, rollout="r1")
-    first = await mark_step(shell, node.place, rollout="r1", step="restart", note="12345")
-    again = await mark_step(shell, node.place, rollout="r1", step="restart", note="99999")
-    assert (first.note, again.note, again.from_) == ("12345", "12345", OLD.id)
-    other = await mark_step(shell, node.place, rollout="r1", step="restart-back", note="99999")
-    assert (other.note, other.from_) == ("99999", OLD.id)
-    assert (await flip(shell, node.place, NEW.id, rollout="r1")).previous == OLD.id
 
 
 @pytest.mark.criterion("K1", "H17")

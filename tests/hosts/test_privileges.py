@@ -90,7 +90,5 @@ def test_sudoers_lines_name_exactly_what_is_run() -> None:
     assert sudoers_lines("deploy", "root", "cassandra") == ("deploy ALL=(root) NOPASSWD: /bin/sh -s",)
     assert sudoers_lines("deploy", "cassandra", "cassandra") == (
         "deploy ALL=(cassandra) NOPASSWD: /bin/sh -s",
-        "deploy ALL=(root) NOPASSWD: /usr/bin/systemctl --no-ask-password start cassandra, "
-        "/usr/bin/systemctl --no-ask-password stop cassandra, "
-        "/usr/bin/systemctl --no-ask-password restart cassandra",
+        "deploy ALL=(root) NOPASSWD: /usr/bin/systemctl --no-ask-password restart cassandra",
     )

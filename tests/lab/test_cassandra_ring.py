@@ -18,7 +18,7 @@ from lab.spec import LabSpec, NodeSpec
 from sealring.cassandra.back import Return, wait_back
 from sealring.cassandra.inventory import Inspection, inventory, restart_because
 from sealring.cassandra.observe import observe_ring
-from sealring.cassandra.operate import reload_tls, restart
+from sealring.cassandra.operate import drain, reload_tls, restart
 from sealring.cassandra.probe import ClientIdentity, judge, probe
 from sealring.cassandra.ring_findings import ring_findings
 from sealring.errors import SealringError
@@ -98,6 +98,7 @@ async def start_over(bench: Bench, node: NodeRef, after: Callable[[Host, Return]
     """Restart a node as an activity does, and do something while it comes up."""
     found = (await bench.inspect(node)).inventory
     async with bench.pool.host(node.address) as host:
+        await drain(host, bench.cluster)
         mark = await restart(host, bench.cluster, found)
         await after(host, Return(bench.cluster, node, found, bench.peers_of(node), mark))
 

@@ -277,6 +277,27 @@ def test_failed_nodes_are_retried_with_a_plan_of_their_own(engine: Engine, whole
     assert [s for a, s in states(report).items() if a != failed] == [NodeState.UNCHANGED] * 2
 
 
+def test_a_node_whose_workflow_was_terminated_is_finished_by_the_next_rollout(
+    engine: Engine, whole_ring: LabSpec
+) -> None:
+    node, delivery = find(whole_ring, "n1"), str(engine.deliver())
+    engine.cli("rollout", "start", "lab", "-m", delivery, "--no-watch")
+    engine.until(lambda s: any(n["state"] == "activating" for n in s["nodes"]))
+    intent = node.tls / ".sealring" / "intent.json"
+    end = time.monotonic() + 60
+    while not intent.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert engine.temporal("workflow", "terminate", "-w", f"tls-node/lab/{node.address}").returncode == 0
+    report = RolloutReport.model_validate_json(engine.cli("rollout", "watch", "lab", "--json").stdout)
+    assert states(report)[node.address] is NodeState.BROKEN
+    assert intent.exists()
+    code, report = engine.rollout("-m", delivery)
+    assert code == Exit.DONE, report.problem
+    assert states(report)[node.address] is NodeState.SERVING
+    assert not intent.exists()
+    assert seen_by_openssl(whole_ring) == {row.address: row.intended for row in report.matrix}
+
+
 def test_a_second_rollout_of_the_same_ring_is_told_about_the_first(engine: Engine, whole_ring: LabSpec) -> None:
     engine.cli("rollout", "start", "lab", "-m", str(engine.deliver()), "--no-watch")
     second = engine.cli("rollout", "start", "lab", "-m", str(engine.deliver()), "--no-watch")

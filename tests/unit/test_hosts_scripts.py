@@ -50,7 +50,7 @@ def test_the_command_is_a_constant_for_each_user() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["state", "manifest", "adopt", "stage", "flip", "mark", "settle", "access", "facts", "may", "service", "status"],
+    ["state", "manifest", "adopt", "stage", "flip", "settle", "access", "facts", "may", "service", "status"],
 )
 def test_every_script_is_portable_shell(name: str) -> None:
     text = assemble(load_script(name), {}, ())

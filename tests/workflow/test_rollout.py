@@ -353,6 +353,58 @@ async def test_a_mistake_in_the_request_is_refused_by_the_field_s_name(
     assert named in str(caught.value.cause)
 
 
+async def test_words_without_an_argument_suspend_nothing(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = FakeRing()
+    reached, go = ring.hold_at("reload_tls", N1)
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy("wordless"))
+        await asyncio.wait_for(reached.wait(), 30)
+        for word in ("resume", "resolve", "pause", "resume"):
+            await handle.signal(word)
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update("resolve")
+        go.set()
+        assert (await handle.result()).outcome is Phase.DONE
+
+
+async def test_a_start_without_input_ends_and_says_what_is_missing(temporal_skipping: WorkflowEnvironment) -> None:
+    async with serving(temporal_skipping, FakeRing()):
+        handle = await temporal_skipping.client.start_workflow(
+            "CertificateRollout", id="tls-rollout/none", task_queue=CONTROL_QUEUE
+        )
+        with pytest.raises(WorkflowFailureError) as caught:
+            await asyncio.wait_for(handle.result(), 30)
+    assert isinstance(caught.value.cause, ApplicationError)
+    assert caught.value.cause.type == "input.invalid"
+
+
+async def test_a_node_whose_workflow_was_terminated_is_broken_until_somebody_looks(
+    temporal_dev: WorkflowEnvironment,
+) -> None:
+    ring = FakeRing()
+    reached, go = ring.hold_at("reload_tls", N1)
+    async with serving(temporal_dev, ring):
+        handle = await start(temporal_dev, deploy("terminated"))
+        await asyncio.wait_for(reached.wait(), 30)
+        await temporal_dev.client.get_workflow_handle(f"tls-node/terminated/{N1}").terminate("a test")
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+        go.set()
+    assert isinstance(caught.value.cause, ApplicationError)
+    report = report_of(caught.value.cause)
+    assert report.nodes[0].state is NodeState.BROKEN
+    assert report.problem is not None
+    assert report.problem.code == "workflow.terminated"
+
+
+async def test_a_node_that_does_not_stay_well_is_taken_back(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = FakeRing(nodes=1)
+    ring.fail("settle_node", N1, blocking("ring.node-down", N1))
+    error = await ended(temporal_skipping, ring, deploy("unwell"))
+    assert report_of(error).nodes[0].state is NodeState.ROLLED_BACK
+    assert ring.serving[N1] == generation("a", 0).id
+
+
 async def until(handle: WorkflowHandle[Any, Any], true: Any, answer: type[Any] = RolloutStatus) -> Any:
     """Ask for the status until something holds."""
     async with asyncio.timeout(30):

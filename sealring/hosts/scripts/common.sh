@@ -38,7 +38,7 @@ guard() {
 }
 
 # `from` and `previous` are what the links said before this rollout touched the node; a continued intent keeps them.
-write_intent() { # STEP TO NOTE
+write_intent() { # STEP TO
     if [ -n "$intent" ]; then
         from=$(intent_field from)
         before=$(intent_field previous)
@@ -48,8 +48,8 @@ write_intent() { # STEP TO NOTE
     fi
     draft="$state_dir/.intent.sealring"
     rm -f "$draft"
-    printf '{"rollout":"%s","step":"%s","to":"%s","from":"%s","previous":"%s","note":"%s"}\n' \
-        "$rollout" "$1" "$2" "$from" "$before" "$3" >"$draft"
+    printf '{"rollout":"%s","step":"%s","to":"%s","from":"%s","previous":"%s"}\n' \
+        "$rollout" "$1" "$2" "$from" "$before" >"$draft"
     sync "$draft"
     mv -T -f "$draft" "$state_dir/intent.json"
     sync "$state_dir"

@@ -50,7 +50,7 @@ changed=no
 each complete "$@"
 if [ -z "$intent" ]; then each backed_up "$@"; fi
 if [ "$layout" = in-place ]; then each clean "$@"; fi
-write_intent "$step" "$id" ""
+write_intent "$step" "$id"
 if [ "$layout" = in-place ]; then
     each prepare "$@"
     each replace "$@"

@@ -1,7 +1,7 @@
-# Start, stop or restart a unit; sudo only when systemd refuses this user.
+# Restart a unit; sudo only when systemd refuses this user.
 command -v systemctl >/dev/null 2>&1 || fail node.tool-missing systemctl
 try() { # COMMAND...
-    said=$("$@" --no-ask-password "$action" "$unit" 2>&1) && status=0 || status=$?
+    said=$("$@" --no-ask-password restart "$unit" 2>&1) && status=0 || status=$?
     said=$(printf '%s' "$said" | tr '\n' ' ')
     [ "$status" = 0 ]
 }
