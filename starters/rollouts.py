@@ -146,7 +146,8 @@ async def steer(rollout: Rollout, name: str, word: Command | Resolution) -> Roll
     except WorkflowUpdateFailedError as error:
         cause = error.cause
         code = cause.type if isinstance(cause, ApplicationError) and cause.type else "steer.refused"
-        raise refuse(code, str(cause), f"sealring rollout status {rollout.id.partition('/')[2]}") from None
+        said = cause.message if isinstance(cause, ApplicationError) else str(cause)
+        raise refuse(code, said, f"look at it: sealring rollout status {rollout.id.partition('/')[2]}") from None
     except RPCError as error:
         raise _unanswered(rollout.id, error) from None
 
@@ -154,7 +155,9 @@ async def steer(rollout: Rollout, name: str, word: Command | Resolution) -> Roll
 def _unanswered(identity: str, error: Exception) -> SealringError:
     if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
         cluster = identity.partition("/")[2]
-        return refuse("rollout.unknown", f"nothing runs as {identity}", f"start one: sealring rollout start {cluster}")
+        return refuse(
+            "rollout.unknown", f"nothing runs as {identity}", f"start one: sealring rollout start {cluster} -m DELIVERY"
+        )
     return SealringError(
         "rollout.no-worker",
         f"{identity}: no answer ({error})",

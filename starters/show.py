@@ -109,9 +109,9 @@ def show_view(view: ClusterView) -> RenderableType:
             f"{seen.node.datacenter}/{seen.node.rack}",
             seen.version,
             state,
-            seen.layout,
-            "; ".join(seen.restart_because) or seen.reload,
-            short(seen.current.id) if seen.current else "not adopted yet",
+            "?" if seen.problem else seen.layout,
+            "?" if seen.problem else "; ".join(seen.restart_because) or seen.reload,
+            short(seen.current.id) if seen.current else "?" if seen.problem else "not kept yet",
             ", ".join(short(leaf) for leaf in seen.served),
             Text(seen.problem, "red"),
         )
@@ -154,7 +154,7 @@ def _findings(node: NodeOutcome) -> tuple[Finding, ...]:
 
 def _matrix(report: RolloutReport) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("node", "intended", "on disk", "listener", "seen from: served"):
+    for column in ("node", "", "intended", "on disk", "listener", "seen from: served"):
         table.add_column(column)
     for row in report.matrix:
         listeners = dict.fromkeys(str(s.listener.kind) + f" {s.listener.port}" for s in row.served)
@@ -165,6 +165,7 @@ def _matrix(report: RolloutReport) -> Table:
                     good = served.leaf_sha256 == row.intended
                     leaf = short(served.leaf_sha256) if served.leaf_sha256 else served.problem
                     seen.append(f"{served.vantage}: ").append(f"{leaf}  ", "green" if good else "red")
-            first = (row.address, short(row.intended), short(row.on_disk)) if number == 0 else ("", "", "")
+            sign = Text("ok", "green") if row.consistent else Text("differs", "red")
+            first = (row.address, sign, short(row.intended), short(row.on_disk)) if number == 0 else ("", "", "", "")
             table.add_row(*first, listener, seen)
     return table

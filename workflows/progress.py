@@ -48,6 +48,7 @@ class Progress:
         self.matrix: tuple[MatrixRow, ...] = ()
         self.problem: Problem | None = None
         self.remarks: tuple[str, ...] = ()
+        self.listed: tuple[str, int] | None = None
 
     def enter(self, phase: Phase, waiting_for: str) -> None:
         """Say what happens now."""
@@ -107,14 +108,17 @@ class Progress:
         if workflow.unsafe.is_read_only():
             return
         workflow.set_current_details(render(self.status(), self.remarks))
-        workflow.upsert_search_attributes(
-            [
-                TLS_CLUSTER.value_set(self.request.cluster),
-                TLS_REQUESTER.value_set(self.request.requester or "unknown"),
-                TLS_PHASE.value_set(self.shown_phase.value),
-                TLS_NODES_FAILED.value_set(len(failed_nodes(self.outcomes.values()))),
-            ]
-        )
+        listed = (self.shown_phase.value, len(failed_nodes(self.outcomes.values())))
+        if listed != self.listed:  # each is an event in the history
+            self.listed = listed
+            workflow.upsert_search_attributes(
+                [
+                    TLS_CLUSTER.value_set(self.request.cluster),
+                    TLS_REQUESTER.value_set(self.request.requester or "unknown"),
+                    TLS_PHASE.value_set(listed[0]),
+                    TLS_NODES_FAILED.value_set(listed[1]),
+                ]
+            )
 
     @property
     def shown_phase(self) -> Phase:

@@ -48,9 +48,10 @@ GATE_PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after 
 class Ended(Exception):
     """The rollout goes no further."""
 
-    def __init__(self, phase: Phase, problem: Problem | None = None) -> None:
+    def __init__(self, phase: Phase, problem: Problem | None = None, note: str = "") -> None:
         """How, and why."""
         super().__init__(phase)
+        self.note = note
         self.phase = phase
         self.problem = problem
 
@@ -102,8 +103,10 @@ class CertificateRollout(Steered):
             self.check_lock()
             if self.request.carried is None:
                 plan = await self.make_plan()
-                if self.request.dry_run or not plan.targets:
-                    raise Ended(Phase.DONE)
+                if self.request.dry_run:
+                    raise Ended(Phase.DONE, note="a dry run: the plan is the result, nothing was changed")
+                if not plan.targets:
+                    raise Ended(Phase.DONE, note="every node serves its generation already")
                 await self.prepare_everywhere(plan)
             assert self.progress.plan is not None
             await self.activate_in_waves(self.progress.plan)
@@ -114,7 +117,7 @@ class CertificateRollout(Steered):
             ending = Ended(Phase.REFUSED if self.nothing_touched() else Phase.FAILED, problem_of(error))
         await self.prove()
         self.progress.problem = ending.problem
-        self.progress.enter(ending.phase, "")
+        self.progress.enter(ending.phase, ending.note)
 
     def check_lock(self) -> None:
         """Two rollouts of one ring exclude each other only if both use the id that belongs to the ring."""
@@ -156,10 +159,10 @@ class CertificateRollout(Steered):
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        self.stop_if_aborted()
         refused = [o for o in self.progress.outcomes.values() if o.state in (NodeState.REFUSED, NodeState.UNTOUCHED)]
         if refused:
             raise Ended(Phase.REFUSED, _refusal(refused))
-        self.stop_if_aborted()
 
     async def activate_in_waves(self, plan: Plan) -> None:
         """Wave by wave; between two waves no child runs, so the history may be cut there."""
@@ -176,6 +179,7 @@ class CertificateRollout(Steered):
 
     async def gate(self, wave: Wave) -> None:
         """Nobody holds us, and the ring is whole now, not only when the plan was made."""
+        self.progress.enter(Phase.ACTIVATING, f"before {wave.name}: is the ring whole?")
         await self.clear_to_start()
         question = RingQuestion(cluster=self.request.cluster, waive=self.request.waive)
         for _ in range(GATE_TRIES):
@@ -236,7 +240,9 @@ class CertificateRollout(Steered):
         except WorkflowAlreadyStartedError as error:
             outcome = NodeOutcome(address=address, state=NodeState.UNTOUCHED, problem=problem_of(error))
         except ChildWorkflowError as error:
-            outcome = NodeOutcome(address=address, state=otherwise, problem=problem_of(error))
+            problem = problem_of(error)
+            state = NodeState.UNTOUCHED if problem.code == "cancelled" and prefix == PREPARE else otherwise
+            outcome = NodeOutcome(address=address, state=state, problem=problem)
         finally:
             self.children.pop(address, None)
         self.progress.note(outcome)

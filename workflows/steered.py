@@ -105,7 +105,7 @@ class Steered:
         try:
             reduce(self.progress.steering, name, word)
         except SealringError as error:
-            raise ApplicationError(str(error), type=error.code, non_retryable=True) from None
+            raise ApplicationError(error.message, type=error.code, non_retryable=True) from None
 
     async def _obey(self, name: str, word: Command | Resolution | None) -> RolloutStatus:
         self.progress.steering = reduce(self.progress.steering, name, word)

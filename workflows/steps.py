@@ -29,8 +29,14 @@ class Steps:
         begun = workflow.time()
         try:
             yield
-        finally:
-            self.timings += (Timing(step=name, seconds=round(workflow.time() - begun, 3)),)
+        except Exception:
+            self._took(name, begun)
+            raise
+        # Not in a `finally`: that also runs when a workflow is dropped from the cache, where there is no workflow time.
+        self._took(name, begun)
+
+    def _took(self, name: str, begun: float) -> None:
+        self.timings += (Timing(step=name, seconds=round(workflow.time() - begun, 3)),)
 
     def status(self) -> NodeStep:
         """For the `status` query."""

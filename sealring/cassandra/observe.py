@@ -83,9 +83,10 @@ async def observe_ring(cluster: ClusterFile, hosts: Hosts, *, ask: Sequence[str]
     """
     contacts = [await _resolved(address) for address in ask or cluster.contact_points]
     source: Literal["cql", "nodetool"] = "cql"
-    accounts = await _accounts_by_cql(cluster, hosts, contacts)
+    causes: list[str] = []
+    accounts = await _accounts_by_cql(cluster, hosts, contacts, causes)
     if not accounts:
-        source, accounts = "nodetool", await _accounts_by_nodetool(cluster, hosts, contacts)
+        source, accounts = "nodetool", await _accounts_by_nodetool(cluster, hosts, contacts, causes)
     members = accounts[0].members
     views = tuple(
         NodeView(
@@ -160,7 +161,9 @@ async def observer_account(cluster: ClusterFile, hosts: Hosts, address: str, *, 
     return account if account.opinions else await settled(account, cluster, hosts)
 
 
-async def _accounts_by_cql(cluster: ClusterFile, hosts: Hosts, ask: Sequence[str]) -> tuple[Account, ...]:
+async def _accounts_by_cql(
+    cluster: ClusterFile, hosts: Hosts, ask: Sequence[str], causes: list[str]
+) -> tuple[Account, ...]:
     """The accounts of the first contact point that answers and of a node in another rack; none when CQL stays shut."""
     for address in ask:
         try:
@@ -169,6 +172,7 @@ async def _accounts_by_cql(cluster: ClusterFile, hosts: Hosts, ask: Sequence[str
         except SealringError as error:
             if error.code in ("cql.credentials", "observe.version-unsupported"):
                 raise  # the cluster file or the ring is at fault: no other node would tell anything else
+            causes.append(str(error))
             continue
         own = asyncio.create_task(_settled_account(cluster, hosts, members[0].node.address))
         other = await _first_account(cluster, hosts, others_first(members[0].node, members))
@@ -191,8 +195,9 @@ async def _settled_account(cluster: ClusterFile, hosts: Hosts, address: str) -> 
         return None  # the ring's other nodes will say what is the matter with this one
 
 
-async def _accounts_by_nodetool(cluster: ClusterFile, hosts: Hosts, ask: Sequence[str]) -> tuple[Account, ...]:
-    causes: list[str] = []
+async def _accounts_by_nodetool(
+    cluster: ClusterFile, hosts: Hosts, ask: Sequence[str], causes: list[str]
+) -> tuple[Account, ...]:
     first = await _first_by_nodetool(cluster, hosts, ask, causes)
     if first is None:
         raise passing(

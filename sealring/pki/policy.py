@@ -66,7 +66,7 @@ def trusted_by(
         check=check,
         verdict=Verdict.FAIL,
         message=f"the peer would refuse {leaf}: {reason}",
-        remedy="Give this peer a truststore with the leaf's authority first (a rollout that changes only ca.crt).",
+        remedy="Deliver a leaf of an authority that this peer trusts, or give the peer that authority first.",
         actor=Actor.PKI_ADMIN,
         node=peer,
     )

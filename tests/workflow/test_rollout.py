@@ -297,6 +297,22 @@ async def test_abort_finishes_the_node_in_hand_and_starts_no_other(
     assert "activate_generation" not in ring.steps(N2) + ring.steps(N3)
 
 
+async def test_abort_in_preparation_is_an_abort_and_touches_nothing(temporal_dev: WorkflowEnvironment) -> None:
+    ring = FakeRing()
+    reached, go = ring.hold_at("backup_node", N1)
+    async with serving(temporal_dev, ring):
+        handle = await start(temporal_dev, deploy("abort-early"))
+        await asyncio.wait_for(reached.wait(), 30)
+        await handle.execute_update("abort", Command(reason="enough"))
+        go.set()
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+    assert isinstance(caught.value.cause, ApplicationError)
+    assert caught.value.cause.type == "RolloutAborted"
+    assert report_of(caught.value.cause).nodes[0].state in (NodeState.UNTOUCHED, NodeState.PREPARED)
+    assert "activate_generation" not in [step for step, _ in ring.calls]
+
+
 async def test_abort_takes_an_unproven_node_back(temporal_skipping: WorkflowEnvironment) -> None:
     ring = FakeRing(nodes=1)
     ring.reload_works = False
