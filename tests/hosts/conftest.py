@@ -20,7 +20,9 @@ from tests.hosts.node import Node, make_node
 @pytest.fixture(scope="session")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabSpec]:
     """Two nodes with an sshd each, and nothing else."""
-    spec = LabSpec(root=tmp_path_factory.mktemp("hosts"), nodes=2, first=41)
+    spec = LabSpec(
+        root=tmp_path_factory.mktemp("hosts"), nodes=2, first=151
+    )  # away from tests/lab: both run in one session
     for node in spec.ring:
         node.bin.mkdir(parents=True)
     start_hosts(spec, sshd())
