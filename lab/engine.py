@@ -81,8 +81,3 @@ def start_engine(spec: LabSpec) -> None:
             last = (words.strip().splitlines() or ["it said nothing"])[-1]
             raise refuse("lab.engine-failed", f"`sealring up` is not ready; its last words: {last}", f"read {log}")
         time.sleep(_POLL_SECONDS)
-
-
-def stop_engine(spec: LabSpec) -> None:
-    """Stop it; rollouts in progress go on at the next start."""
-    state.stop(spec.root, ROLE, STOP_SECONDS)

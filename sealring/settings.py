@@ -71,7 +71,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         raise refuse(
             "settings.invalid",
-            f"settings: {_fields(error)}",
+            f"settings: {wrong_fields(error)}",
             "correct the named keys in sealring.toml or the variables SEALRING_<KEY>",
         ) from None
     except ValueError as error:
@@ -121,7 +121,7 @@ def read_cluster(file: Path) -> ClusterFile:
     except ValidationError as error:
         raise refuse(
             "cluster.invalid",
-            f"{file}: {_fields(error)}",
+            f"{file}: {wrong_fields(error)}",
             "correct the named fields; docs/cluster.schema.json lists all of them",
         ) from None
     if cluster.name != file.stem:
@@ -141,7 +141,7 @@ def _with_absolute_paths(cluster: ClusterFile, folder: Path) -> ClusterFile:
     return cluster.model_copy(update={"ssh": ssh, "cql": cql})
 
 
-def _fields(error: ValidationError) -> str:
+def wrong_fields(error: ValidationError) -> str:
     """Every wrong field with what is expected; the value itself is not quoted."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {_plain(fault)}" for fault in faults)

@@ -21,7 +21,8 @@ from sealring.models.evidence import Verdict
 from sealring.models.material import MaterialRef
 from sealring.models.rollout import Phase, RolloutReport, RolloutRequest
 from sealring.models.steering import Command, Resolution
-from sealring.settings import Settings, load_settings
+from sealring.settings import Settings, load_settings, wrong_fields
+from sealring.temporal.connect import client_for
 from starters import rollouts
 from starters.exits import Exit, exit_for, tell
 from starters.show import console, show_findings, show_plan, show_report, show_status, show_view
@@ -75,9 +76,7 @@ def run(work: Callable[[Settings], Awaitable[T]], *, as_json: bool) -> T:
     except SealringError as error:
         raise typer.Exit(tell(error, as_json=as_json)) from None
     except ValidationError as error:
-        fields = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'request'}: {f['msg']}" for f in error.errors())
-        mistake = refuse("input.invalid", fields, "correct the named option")
-        raise typer.Exit(tell(mistake, as_json=as_json)) from None
+        raise typer.Exit(tell(_mistake(error), as_json=as_json)) from None
 
 
 async def _awaited(work: Callable[[Settings], Awaitable[T]], settings: Settings) -> T:
@@ -200,7 +199,7 @@ def rollout_status(cluster: Cluster, as_json: Json = False) -> None:
     """What the latest rollout of a ring is doing, what it waits for and which command answers."""
 
     async def look(settings: Settings) -> Any:
-        client = await rollouts.client_for(settings)
+        client = await client_for(settings)
         status = await rollouts.status(rollouts.rollout_of(client, cluster))
         running = [(n.address, KINDS[n.state]) for n in status.nodes if n.state in KINDS]
         steps = {a: await rollouts.node_step(client, cluster, a, kind) for a, kind in running}
@@ -215,7 +214,7 @@ def rollout_report(cluster: Cluster, as_json: Json = False) -> None:
     """The report of the latest rollout of a ring, also while it runs."""
 
     async def look(settings: Settings) -> RolloutReport:
-        client = await rollouts.client_for(settings)
+        client = await client_for(settings)
         return await rollouts.ask(rollouts.rollout_of(client, cluster), "report", RolloutReport)
 
     report = run(look, as_json=as_json)
@@ -302,8 +301,11 @@ def _request(**fields: Any) -> RolloutRequest:
     try:
         return RolloutRequest.model_validate({**given, "requester": _whoami()})
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'request'}: {f['msg']}" for f in error.errors())
-        raise typer.Exit(tell(refuse("input.invalid", told, "correct the named option"), as_json=False)) from None
+        raise typer.Exit(tell(_mistake(error), as_json=False)) from None
+
+
+def _mistake(error: ValidationError) -> SealringError:
+    return refuse("input.invalid", wrong_fields(error), "correct the named option")
 
 
 def _ref(path: Path) -> MaterialRef:
@@ -316,7 +318,7 @@ def _whoami() -> str:
 
 def _start(request: RolloutRequest, *, follow: bool, as_json: bool) -> None:
     async def begin(settings: Settings) -> str:
-        return (await rollouts.start(await rollouts.client_for(settings), request)).id
+        return (await rollouts.start(await client_for(settings), request)).id
 
     identity = run(begin, as_json=as_json)
     if follow:
@@ -329,7 +331,7 @@ def _start(request: RolloutRequest, *, follow: bool, as_json: bool) -> None:
 
 def _follow(cluster: str, *, as_json: bool) -> None:
     async def look(settings: Settings) -> RolloutReport:
-        client = await rollouts.client_for(settings)
+        client = await client_for(settings)
         if as_json:
             return await rollouts.result(rollouts.rollout_of(client, cluster))
         return await watch(client, cluster, console())
@@ -345,14 +347,14 @@ def _follow(cluster: str, *, as_json: bool) -> None:
 
 
 async def _to_the_end(settings: Settings, request: RolloutRequest) -> RolloutReport:
-    client = await rollouts.client_for(settings)
+    client = await client_for(settings)
     return await rollouts.result(await rollouts.start(client, request))
 
 
 def _steer(cluster: str, name: str, word: Command | dict[str, str], as_json: bool) -> None:
     async def say(settings: Settings) -> Any:
         said = Resolution.model_validate(word) if isinstance(word, dict) else word
-        client = await rollouts.client_for(settings)
+        client = await client_for(settings)
         return await rollouts.steer(rollouts.rollout_of(client, cluster), name, said)
 
     status = run(say, as_json=as_json)

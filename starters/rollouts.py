@@ -19,27 +19,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from sealring.errors import Actor, ErrorClass, SealringError, refuse
 from sealring.models.rollout import RolloutReport, RolloutRequest
 from sealring.models.steering import Command, NodeStep, Resolution, RolloutStatus
-from sealring.settings import Settings
-from sealring.temporal.connect import connect
 from sealring.temporal.failures import problem_of
 from sealring.temporal.policies import CONTROL_QUEUE
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Rollout = WorkflowHandle[object, RolloutReport]
-
-
-async def client_for(settings: Settings) -> Client:
-    """A client as the settings say.
-
-    Raises:
-        SealringError: `temporal.*`.
-    """
-    return await connect(
-        address=settings.temporal_address,
-        namespace=settings.temporal_namespace,
-        profile=settings.temporal_profile,
-        keyring_path=settings.payload_keys,
-    )
 
 
 def rollout_of(client: Client, cluster: str) -> Rollout:

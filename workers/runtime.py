@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 from activities.rings import Rings
 from sealring.settings import Settings
 from sealring.temporal.attributes import register_search_attributes
-from sealring.temporal.connect import connect
+from sealring.temporal.connect import client_for
 from workers.control import control_worker
 from workers.deploy import deploy_worker
 
@@ -25,12 +25,7 @@ async def working(settings: Settings, kinds: Sequence[str]) -> AsyncIterator[Cli
     Raises:
         SealringError: `temporal.*`, `keyring.*`.
     """
-    client = await connect(
-        address=settings.temporal_address,
-        namespace=settings.temporal_namespace,
-        profile=settings.temporal_profile,
-        keyring_path=settings.payload_keys,
-    )
+    client = await client_for(settings)
     await register_search_attributes(client)
     async with AsyncExitStack() as stack:
         rings = Rings(settings.clusters)

@@ -12,6 +12,7 @@ from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from sealring.errors import Actor, SealringError, passing, refuse
+from sealring.settings import Settings
 from sealring.temporal.keyring import load_keyring
 from sealring.temporal.plugin import sealring_plugin
 
@@ -65,6 +66,20 @@ async def connect(
     except RPCError as error:
         raise _rejected(target, space, error) from None
     return client
+
+
+async def client_for(settings: Settings) -> Client:
+    """A client as the settings say.
+
+    Raises:
+        SealringError: `temporal.*`, `keyring.*`.
+    """
+    return await connect(
+        address=settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        profile=settings.temporal_profile,
+        keyring_path=settings.payload_keys,
+    )
 
 
 def identity() -> str:

@@ -13,7 +13,7 @@ from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.plugin import sealring_plugin
 from tests.conftest import installed_program
 from tests.workflow.fakes import FakeRing, dead, distrusted
-from tests.workflow.test_rollout import deploy, serving, start
+from tests.workflow.story import deploy, serving, start
 
 FOLDER = Path(__file__).parent
 

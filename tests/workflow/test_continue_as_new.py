@@ -7,7 +7,7 @@ from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.keyring import Keyring
 from sealring.temporal.plugin import sealring_plugin
 from tests.workflow.fakes import FakeRing
-from tests.workflow.test_rollout import BY_RELOAD, deploy, serving, start
+from tests.workflow.story import BY_RELOAD, deploy, serving, start
 
 
 async def test_the_history_is_cut_between_waves(temporal_cli: str, keyring: Keyring) -> None:
