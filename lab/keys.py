@@ -93,7 +93,7 @@ def write_known_hosts(spec: LabSpec) -> Path:
     """known_hosts with one line: the host CA speaks for every loopback address, with and without the lab's port."""
     public = open_ca(spec.ssh, "host_ca").export_public_key().decode().strip()
     path = spec.ssh / "known_hosts"
-    write_file(path, f"@cert-authority 127.0.0.*,[127.0.0.*]:{SSH_PORT} {public}\n".encode(), 0o644)
+    write_file(path, f"@cert-authority 127.*,[127.*]:{SSH_PORT} {public}\n".encode(), 0o644)
     return path
 
 

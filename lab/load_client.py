@@ -34,6 +34,7 @@ REQUEST_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 KEYS = 50
+STRIDE = 7  # reads take the keys in another order than writes: just written, or a while ago
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ class Load:
         each_second()
 
     def _send(self, i: int, due: float) -> None:
-        """Even requests write, and the odd one after reads the same key."""
-        index = i // 2 % KEYS
+        """Even requests write and odd ones read; each in its own order takes every key in turn."""
+        index = (i // 2 if i % 2 == 0 else i // 2 * STRIDE) % KEYS
         key, name = self._keys[index], f"{self._run}-{index}"
         with self._answered:
             self._waiting += 1

@@ -1,5 +1,7 @@
 """What a lab consists of and where its files are: the one place both halves of the lab (ring and hosts) agree on."""
 
+import ipaddress
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +12,10 @@ INTERNODE_PORT = 7000
 NATIVE_PORT = 9042
 STORE_PASSWORD_BYTES = 16
 UI_ABOVE, CODEC_ABOVE = 1000, 2000  # ports of the Temporal UI and the codec server, counted from the Temporal server's
+NET = int(os.environ.get("SEALRING_LAB_NET", "0"))
+"""Third octet of the lab's addresses: two checkouts on one machine stand side by side when they differ in it."""
+TEMPORAL_PORT = 7233 + 10 * NET
+_JMX_PORTS = 20000
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class NodeSpec:
     """One node of the lab: its address, its place in the ring, its folder."""
 
     name: str  # n1, n2, ...
-    address: str  # 127.0.0.x: internode, native and SSH listen there
+    address: str  # in 127.0.0.0/8: internode, native and SSH listen there
     datacenter: str
     rack: str
     jmx_port: int  # JMX listens on 127.0.0.1 only, so every node needs a port of its own
@@ -55,6 +61,7 @@ class LabSpec:
         racks: number of racks in each datacenter.
         datacenters: number of datacenters; nodes are dealt out to them in turn.
         first: last octet of the first node's address, so that two labs can stand side by side.
+        net: third octet of the first node's address; later nodes count on from there.
         layout: "slots" (cassandra.yaml names files through tls/current) or "in-place" (plain files in tls/).
         temporal_port: gRPC port of the Temporal server; UI and codec server listen above it.
     """
@@ -66,7 +73,8 @@ class LabSpec:
     datacenters: int = 1
     first: int = 11
     layout: Literal["slots", "in-place"] = "in-place"
-    temporal_port: int = 7233
+    temporal_port: int = TEMPORAL_PORT
+    net: int = NET
 
     @cached_property
     def ring(self) -> tuple[NodeSpec, ...]:
@@ -74,14 +82,17 @@ class LabSpec:
         return tuple(
             NodeSpec(
                 name=f"n{i + 1}",
-                address=f"127.0.0.{self.first + i}",
+                address=str(ipaddress.IPv4Address("127.0.0.0") + self._place(i)),
                 datacenter=f"dc{i % self.datacenters + 1}",
                 rack=f"rack{i // self.datacenters % self.racks + 1}",
-                jmx_port=7100 + self.first + i,
+                jmx_port=_JMX_PORTS + self._place(i),
                 home=self.root / "nodes" / f"n{i + 1}",
             )
             for i in range(self.nodes)
         )
+
+    def _place(self, i: int) -> int:
+        return 256 * self.net + self.first + i
 
     @property
     def authority(self) -> Path:

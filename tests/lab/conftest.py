@@ -10,10 +10,10 @@ import pytest
 
 from lab import lifecycle, state, tools
 from lab.ring import start_node, wait_up
-from lab.spec import LabSpec
+from lab.spec import NET, LabSpec
 
 FIRST = 31
-TEMPORAL_PORT = 17233
+TEMPORAL_PORT = 17233 + 10 * NET
 
 
 def processes_below(folder: Path) -> list[str]:

@@ -66,6 +66,7 @@ def test_a_quiet_ring_fails_nothing_and_the_rate_is_kept(load: LoadProcess) -> N
 
 
 def test_a_read_that_misses_an_acknowledged_write_is_wrong(load: LoadProcess, session: Session) -> None:
+    until(load, lambda second: second.second >= 2)  # every key was written
     session.execute(f"TRUNCATE {KEYSPACE}.registers", timeout=60)
     until(load, lambda second: second.ok > RATE / 2)
     assert load.stop().wrong > 0

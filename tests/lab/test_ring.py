@@ -17,7 +17,7 @@ from lab import faults, lifecycle, state, tools
 from lab import ring as life
 from lab.authority import Authority, client_identity
 from lab.spec import INTERNODE_PORT, NATIVE_PORT, LabSpec, NodeSpec
-from tests.lab.conftest import fresh, processes_below
+from tests.lab.conftest import TEMPORAL_PORT, fresh, processes_below
 
 pytestmark = [pytest.mark.ring, pytest.mark.timeout(900)]
 T = TypeVar("T")
@@ -124,7 +124,9 @@ def test_a_stopped_node_stays_stopped(whole_ring: LabSpec) -> None:
 @pytest.fixture
 def small() -> Iterator[LabSpec]:
     """A lab of one node, not up, in the layout that the shared ring does not have."""
-    spec = LabSpec(tools.cache() / "test-ring" / "small", nodes=1, first=41, layout="slots", temporal_port=17241)
+    spec = LabSpec(
+        tools.cache() / "test-ring" / "small", nodes=1, first=41, layout="slots", temporal_port=TEMPORAL_PORT + 3
+    )
     fresh(spec)
     yield spec
     lifecycle.down(spec)
