@@ -7,7 +7,6 @@ from temporalio import activity
 
 from activities.rings import Rings
 from sealring.cassandra.back import Return, wait_back
-from sealring.cassandra.observe import observe_ring
 from sealring.cassandra.operate import drain, reload_tls, restart
 from sealring.cassandra.ring_findings import ring_findings
 from sealring.errors import Actor, refuse
@@ -119,8 +118,7 @@ class ActivateActivities:
         return Readiness()
 
     async def _stays_well(self, order: NodeOrder) -> tuple[Finding, ...]:
-        cluster = self.rings.file(order.cluster)
         await asyncio.sleep(order.rules.settle.total_seconds())
-        view = await observe_ring(cluster, self.rings.pool(cluster).host)
+        view = await self.rings.view(order.cluster)
         about = [f for f in ring_findings(view) if f.node in ("", order.node.address)]
         return tuple(f for f in about if f.verdict is Verdict.FAIL)

@@ -7,7 +7,6 @@ from temporalio import activity
 from activities.eyes import look_from
 from activities.rings import Rings
 from sealring.cassandra.inventory import restart_because
-from sealring.cassandra.observe import observe_ring
 from sealring.cassandra.ring_findings import ring_findings
 from sealring.errors import SealringError
 from sealring.hosts.generations import read_disk
@@ -30,7 +29,7 @@ class ClusterActivities:
             SealringError: `cluster.*`, or no node answers at all.
         """
         cluster = self.rings.file(question.cluster)
-        view = await observe_ring(cluster, self.rings.pool(cluster).host)
+        view = await self.rings.view(question.cluster)
         at_once = asyncio.Semaphore(cluster.rollout.max_parallel)
 
         async def look(node: NodeView) -> NodeView:
@@ -66,6 +65,5 @@ class ClusterActivities:
         Raises:
             SealringError: no node answers at all.
         """
-        cluster = self.rings.file(question.cluster)
-        view = await observe_ring(cluster, self.rings.pool(cluster).host)
+        view = await self.rings.view(question.cluster)
         return Readiness(findings=tuple(f for f in ring_findings(view) if f.check not in question.waive))

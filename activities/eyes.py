@@ -27,7 +27,7 @@ async def look_from(rings: Rings, bench: Bench, peers: Sequence[NodeRef]) -> tup
 
 
 async def _through(rings: Rings, bench: Bench, peer: NodeRef, listeners: Sequence[Listener]) -> list[Served]:
-    roots = await trust_of(rings, bench.cluster.name, peer)
+    roots = await rings.trust_of(bench.cluster.name, peer)
     async with rings.pool(bench.cluster).host(peer.address) as host:
         return [
             await probe(
@@ -40,18 +40,6 @@ async def _through(rings: Rings, bench: Bench, peer: NodeRef, listeners: Sequenc
             )
             for listener in listeners
         ]
-
-
-async def trust_of(rings: Rings, cluster: str, peer: NodeRef) -> Certificates:
-    """The authorities that a node's truststore holds now.
-
-    Raises:
-        SealringError: the peer cannot be read.
-    """
-    async with rings.open(cluster, peer) as bench:
-        store = next(store for store in bench.inventory.stores if store.role == "truststore")
-        data = await bench.host.read(store.path, become=bench.place.become)
-        return bench.read_trust({store.path: data}, store)
 
 
 def identity_of(cluster: ClusterFile) -> ClientIdentity | None:

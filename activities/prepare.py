@@ -6,7 +6,7 @@ from temporalio import activity
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.eyes import look_from, trust_of
+from activities.eyes import look_from
 from activities.rings import Bench, Rings, generation_of
 from sealring.errors import Actor, refuse
 from sealring.hosts.facts import HostFacts, read_facts, room_findings
@@ -221,7 +221,7 @@ class PrepareActivities:
         """Would the peers accept the leaf, with the authorities in their truststores now?"""
         address = order.node.internode_address if bench.inventory.endpoint_verification else None
         return [
-            trusted_by(material, peer.address, await trust_of(self.rings, order.cluster, peer), at=now, address=address)
+            trusted_by(material, peer.address, await self.rings.trust_of(order.cluster, peer), at=now, address=address)
             for peer in order.target.vantages
         ]
 

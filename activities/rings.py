@@ -5,13 +5,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from activities.sharing import Shared
+from sealring.cassandra.host_look import Known
 from sealring.cassandra.inventory import Inspection, inventory
+from sealring.cassandra.observe import observe_ring
 from sealring.errors import Actor, refuse
 from sealring.hosts.manifest import Place, place_of
 from sealring.hosts.privileges import choose_become
+from sealring.hosts.shell import Become
 from sealring.hosts.ssh import Host, HostPool
 from sealring.models.cluster import ClusterFile, NodeRef
-from sealring.models.node import Generation, NodeInventory, StoreFile
+from sealring.models.node import ClusterView, Generation, NodeInventory, StoreFile
 from sealring.pki.certificates import Certificates, fingerprint
 from sealring.pki.material import Material, generation_id
 from sealring.pki.stores import read_keystore, read_truststore, same_keystore, same_truststore
@@ -27,6 +31,9 @@ class Rings:
         """`folder` holds the cluster files."""
         self.folder = folder
         self._pools: dict[str, HostPool] = {}
+        self._known: dict[tuple[str, str], tuple[Known, Become]] = {}
+        self._views: Shared[str, ClusterView] = Shared()
+        self._trusted: Shared[tuple[str, str], Certificates] = Shared()
 
     def file(self, name: str) -> ClusterFile:
         """The cluster file as it is now: an edit takes effect at the next step.
@@ -41,6 +48,7 @@ class Rings:
         pool = self._pools.get(cluster.name)
         if pool is None or pool.settings != cluster.ssh:
             pool = self._pools[cluster.name] = HostPool(cluster.ssh)
+            self._known = {key: known for key, known in self._known.items() if key[0] != cluster.name}  # another login
         return pool
 
     async def close(self) -> None:
@@ -53,17 +61,50 @@ class Rings:
     async def open(self, name: str, node: NodeRef, *, running: bool = False) -> AsyncIterator["Bench"]:
         """Open one node: connect, read what runs there and how it is configured.
 
-        `running`: compare the settings of the running process with the file too; costs a CQL session.
+        What an earlier opening read of process and configuration is not read again while both are the same.
+
+        Args:
+            name: the cluster.
+            node: the node.
+            running: a thorough look: compare the settings of the running process with the file too, which costs a CQL
+                session, and ask again who may write there.
 
         Raises:
             SealringError: `cluster.*`, `ssh.*`, `inventory.*`, `config.*`.
         """
         cluster = self.file(name)
         async with self.pool(cluster).host(node.address) as host:
-            inspection = await inventory(host, cluster, node, running=running)
+            known, become = self._known.get((name, node.address), (None, ""))
+            inspection = await inventory(host, cluster, node, running=running, known=known)
             place = place_of(inspection.inventory)
-            become = await choose_become(host, place, login=host.user, sudo=cluster.service.sudo)
+            if running or inspection.known is not known:
+                become = await choose_become(host, place, login=host.user, sudo=cluster.service.sudo)
+                self._known[name, node.address] = inspection.known, become
             yield Bench(cluster, node, host, inspection, replace(place, become=become))
+
+    async def view(self, name: str) -> ClusterView:
+        """The ring as its observers see it; activities that ask at the same time share one observation.
+
+        Raises:
+            SealringError: `cluster.*`, and those of `observe_ring`.
+        """
+        cluster = self.file(name)
+        return await self._views.ask(name, lambda: observe_ring(cluster, self.pool(cluster).host))
+
+    async def trust_of(self, name: str, peer: NodeRef) -> Certificates:
+        """The authorities that a node's truststore holds now; activities that ask at the same time share one reading.
+
+        Raises:
+            SealringError: the peer cannot be read.
+        """
+
+        async def read() -> Certificates:
+            async with self.open(name, peer) as bench:
+                store = next(store for store in bench.inventory.stores if store.role == "truststore")
+                data = await bench.host.read(store.path, become=bench.place.become)
+                return bench.read_trust({store.path: data}, store)
+
+        return await self._trusted.ask((name, peer.address), read)
 
 
 @dataclass(frozen=True)

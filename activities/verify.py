@@ -6,7 +6,6 @@ from temporalio import activity
 
 from activities.eyes import look_from
 from activities.rings import Bench, Rings
-from sealring.cassandra.observe import observe_ring
 from sealring.cassandra.probe import judge
 from sealring.cassandra.ring_findings import ring_findings
 from sealring.errors import Actor, SealringError
@@ -87,7 +86,7 @@ class VerifyActivities:
         )
 
     async def _ring(self, bench: Bench) -> tuple[Finding, ...]:
-        view = await observe_ring(bench.cluster, self.rings.pool(bench.cluster).host)
+        view = await self.rings.view(bench.cluster.name)
         return tuple(f for f in ring_findings(view) if f.node in ("", bench.node.address))
 
 

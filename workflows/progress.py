@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from sealring.planning.budget import failed_nodes
     from sealring.planning.steering import Steering
     from sealring.temporal.attributes import TLS_CLUSTER, TLS_NODES_FAILED, TLS_PHASE, TLS_REQUESTER
-    from workflows.page import render
+    from workflows.page import ROWS, render
 
 ENDINGS = frozenset({Phase.DONE, Phase.REFUSED, Phase.FAILED, Phase.ABORTED})
 SETTLED = frozenset(NodeState) - {NodeState.WAITING, NodeState.PREPARING, NodeState.PREPARED, NodeState.ACTIVATING}
@@ -49,6 +49,7 @@ class Progress:
         self.problem: Problem | None = None
         self.remarks: tuple[str, ...] = ()
         self.listed: tuple[str, int] | None = None
+        self.told: tuple[object, ...] = ()
 
     def enter(self, phase: Phase, waiting_for: str) -> None:
         """Say what happens now."""
@@ -107,8 +108,21 @@ class Progress:
         """Show it: search attributes for lists, the details page for a person."""
         if workflow.unsafe.is_read_only():
             return
-        workflow.set_current_details(render(self.status(), self.remarks))
         listed = (self.shown_phase.value, len(failed_nodes(self.outcomes.values())))
+        news = (
+            *listed,
+            self.waiting_for,
+            self.wave_in_hand,
+            self._percent(),
+            self.steering,
+            self.problem,
+            self.remarks,
+        )
+        # Of a large ring the page shows some nodes only, and to write it for each step of each node would cost more
+        # than to do the step: there it follows the figures.
+        if len(self.outcomes) <= ROWS or news != self.told:
+            self.told = news
+            workflow.set_current_details(render(self.status(), self.remarks))
         if listed != self.listed:  # each is an event in the history
             self.listed = listed
             workflow.upsert_search_attributes(

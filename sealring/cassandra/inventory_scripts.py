@@ -14,16 +14,19 @@ for path; do
   [ -e "$path" ] || continue
   printf '%s\n' "$path"
   [ -r "$path" ] || exit 3
-  stat -c %Y "$path"
+  stat -L -c '%Y %z %s %i' "$path"
   cat "$path"
   exit 0
 done
 exit 4
 """
 
+# Of the configuration that is known: whether it is still the same. No line when it may not be looked at.
+MARK = r"""stat -L -c 'mark=%Y %z %s %i' "$config" 2>/dev/null || true"""
+
 # Relative paths count from the process's directory (java.io.File), which only its user may ask for.
 DISK = r"""
-base=$(readlink "/proc/$pid/cwd" 2>/dev/null) || base=$home
+base=$(readlink "/proc/$process/cwd" 2>/dev/null) || base=$home
 for path; do
   case $path in /*) full=$path ;; *) full=$base/$path ;; esac
   printf 'path=%s\n' "$full"

@@ -35,7 +35,11 @@ async def status(shell: Shell, service: str) -> ServiceStatus:
     Raises:
         SealringError: `node.service-missing`, `node.tool-missing`, and all of `run_script`.
     """
-    pairs = await run_script(shell, "status", variables={"unit": service}, timeout=60)
+    return service_status(await run_script(shell, "status", variables={"unit": service}, timeout=60))
+
+
+def service_status(pairs: list[tuple[str, str]]) -> ServiceStatus:
+    """What the lines of status.sh say."""
     pid, restarts = one(pairs, "pid"), one(pairs, "restarts")
     return ServiceStatus(
         active=bool(pid),

@@ -119,18 +119,27 @@ async def run_script(
         timeout=timeout,
         become=become,
     )
+    return answer(name, done, shell.address)
+
+
+def answer(name: str, done: Completed, address: str) -> list[tuple[str, str]]:
+    """The key=value lines that a script of ours printed, in order.
+
+    Raises:
+        SealringError: as `run_script`, but for those of `Shell.run`.
+    """
     pairs: list[tuple[str, str]] = []
     for line in done.stdout.splitlines():
         match = _LINE.match(line)
         if match is None:
-            raise refusal("node.script-failed", f"{name}.sh printed a line that is no key=value", shell.address)
+            raise refusal("node.script-failed", f"{name}.sh printed a line that is no key=value", address)
         pairs.append((match[1], match[2]))
     for key, value in pairs:
         if key == "error":
             code, _, detail = value.partition(" ")
-            raise refusal(code, detail, shell.address)
+            raise refusal(code, detail, address)
     if done.status != 0:
-        raise _failure(name, done, shell.address)
+        raise _failure(name, done, address)
     return pairs
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sealring.cassandra.inventory import Inspection, config_candidates, inventory, restart_because
+from sealring.cassandra.host_look import Known, config_candidates
+from sealring.cassandra.inventory import Inspection, inventory, restart_because
 from sealring.cassandra.system_log import LogMark, mark_log, read_log
 from sealring.errors import SealringError
 from sealring.hosts.shell import Completed, assemble
@@ -34,6 +35,7 @@ class LocalShell:
 
     path: Path
     address: str = "127.0.0.1"
+    runs: int = 0
 
     async def run(
         self,
@@ -45,6 +47,7 @@ class LocalShell:
         timeout: float | None = None,
         become: str = "",
     ) -> Completed:
+        self.runs += 1
         done = subprocess.run(  # noqa: ASYNC221 - a test may block
             ["/bin/sh", "-s"],
             input=assemble(script, variables, arguments),
@@ -129,6 +132,47 @@ async def test_a_running_service_and_a_change_after_its_start(computer: Computer
     assert calm.inventory.drift == ()
     assert "was changed after the process started" in changed.inventory.drift[0]
     assert restart_because("5.0.9", calm) == ()
+
+
+async def test_a_second_look_is_one_script_as_long_as_process_and_configuration_are_the_same(
+    computer: Computer,
+) -> None:
+    first, second = [await asyncio.create_subprocess_exec("sleep", "60", cwd=computer.home / "conf") for _ in range(2)]
+    cluster = ClusterFile.model_validate(
+        {"name": "lab", "contact_points": ["127.0.0.1"], "service": {"config": str(computer.config)}}
+    )
+
+    async def look(known: Known | None) -> tuple[Inspection, int]:
+        before = computer.shell.runs
+        found = await inventory(computer.shell, cluster, NODE, known=known)
+        return found, computer.shell.runs - before
+
+    try:
+        computer.service(first.pid)
+        computer.config.write_text(YAML.format(keystore="../tls/keystore", truststore="../tls/truststore"))
+        whole, scripts = await look(None)
+        assert scripts == 4
+        found, scripts = await look(whole.known)
+        assert (found.inventory, found.known, scripts) == (whole.inventory, whole.known, 1)
+        (computer.home / "tls/keystore").write_bytes(b"----")
+        (computer.home / "tls/truststore").unlink()
+        found, scripts = await look(whole.known)
+        assert scripts == 1
+        assert found.inventory.stores[0].format == "PEM", "the disk is read anew"
+        assert [Path(path).name for path in found.missing] == ["truststore"]
+        text = computer.config.read_text()
+        stat = computer.config.stat()
+        computer.config.write_text(text.replace("secret", "change"))
+        os.utime(computer.config, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        found, scripts = await look(whole.known)
+        assert scripts == 5, "same size, same mtime: the time of the inode's change gives it away"
+        assert found.passwords.of(f"{computer.home}/tls/keystore") == "change"
+        computer.service(second.pid)
+        assert (await look(found.known))[0].inventory.pid == second.pid
+    finally:
+        for process in (first, second):
+            process.kill()
+            await process.wait()
 
 
 async def test_slots_are_recognised_by_the_current_link(computer: Computer) -> None:
