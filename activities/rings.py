@@ -16,6 +16,7 @@ from sealring.pki.certificates import Certificates, fingerprint
 from sealring.pki.material import Material, generation_id
 from sealring.pki.stores import read_keystore, read_truststore, same_keystore, same_truststore
 from sealring.settings import load_cluster
+from sealring.sources.vault import Vault
 
 Files = dict[str, bytes]  # content by store path
 
@@ -27,6 +28,7 @@ class Rings:
         """`folder` holds the cluster files."""
         self.folder = folder
         self._pools: dict[str, HostPool] = {}
+        self._vaults: dict[str, Vault] = {}
 
     def file(self, name: str) -> ClusterFile:
         """The cluster file as it is now: an edit takes effect at the next step.
@@ -43,8 +45,24 @@ class Rings:
             pool = self._pools[cluster.name] = HostPool(cluster.ssh)
         return pool
 
+    def vault(self, cluster: ClusterFile) -> Vault | None:
+        """The ring's vault, with the token it has; a new one when its section changed; None without a section.
+
+        Raises:
+            SealringError: `vault.settings`.
+        """
+        if cluster.vault is None:
+            return None
+        vault = self._vaults.get(cluster.name)
+        if vault is None or vault.settings != cluster.vault:
+            vault = self._vaults[cluster.name] = Vault(cluster.vault)
+        return vault
+
     async def close(self) -> None:
         """Close every connection."""
+        for vault in self._vaults.values():
+            await vault.close()
+        self._vaults.clear()
         for pool in self._pools.values():
             await pool.close()
         self._pools.clear()
