@@ -6,11 +6,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from temporalio.testing import WorkflowEnvironment
 
 from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.keyring import Keyring, create_keyring, load_keyring
 from sealring.temporal.plugin import sealring_plugin
+
+# How long an example takes is the machine's business: on a loaded one a deadline fails what is right.
+settings.register_profile("sealring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sealring")
 
 
 def installed_program(name: str) -> str:

@@ -24,7 +24,7 @@ from sealring.models.node import Generation, Layout, StoreFile
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(value=TEXT, arguments=st.lists(TEXT, max_size=4))
 def test_a_shell_gets_exactly_what_was_given(value: str, arguments: list[str]) -> None:
     text = assemble('printf "%s\\0" "$value" "$@"', {"value": value}, arguments)

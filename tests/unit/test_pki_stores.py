@@ -41,7 +41,7 @@ def without_trust(delivered: Material) -> Material:
     return Material(delivered.leaf, delivered.chain, delivered.key, ())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(MATERIALS), PASSWORDS)
 def test_a_pkcs12_keystore_comes_back_whole(delivered: Material, password: str) -> None:
     data = write_keystore(delivered, "PKCS12", password)
@@ -62,7 +62,7 @@ def test_a_pem_keystore_comes_back_whole(delivered: Material) -> None:
     assert same_keystore(data, delivered, "PEM", "")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.sampled_from([ROOT, OTHER_ROOT, ISSUING]), min_size=1), st.sampled_from(["PKCS12", "PEM"]), PASSWORDS
 )
@@ -243,7 +243,7 @@ def test_random_bytes_never_give_anything_but_an_error_of_ours(data: bytes, form
             read(data, form, password, "x")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(STORE) - 1), st.integers(0, 255))
 def test_a_damaged_store_is_read_whole_or_refused(at: int, value: int) -> None:
     damaged = STORE[:at] + bytes([value]) + STORE[at + 1 :]
