@@ -32,7 +32,7 @@ class MaterialActivities:
         """
         cluster, ref = self.rings.file(question.view.cluster), question.ref
         wanted = [v for v in question.view.nodes if not question.nodes or v.node.address in question.nodes]
-        source = source_for(ref)
+        source = source_for(ref, self.rings.vault(cluster))
 
         async def look(view: NodeView) -> tuple[NodeMaterial, tuple[Finding, ...]]:
             material = await source.load(ref, view.node)

@@ -20,6 +20,7 @@ from sealring.pki.material import Material
 from sealring.pki.policy import lint, trusted_by
 from sealring.pki.stores import write_keystore, write_truststore
 from sealring.sources.base import source_for
+from sealring.sources.vault import Vault
 
 
 class PrepareActivities:
@@ -80,7 +81,7 @@ class PrepareActivities:
             SealringError: `material.*`, `store.*`, `node.*`.
         """
         async with self.rings.open(order.cluster, order.node) as bench:
-            material = await _load(order)
+            material = await _load(order, self.rings.vault(bench.cluster))
             disk = await read_disk(bench.host, bench.place)
             there = order.target.generation in disk.generations
             if there and not await self._objections(order, bench, material):
@@ -105,7 +106,7 @@ class PrepareActivities:
             facts = await read_facts(bench.host, bench.place, become=bench.place.become)
             if order.material is None:
                 return Readiness(findings=await self._kept(order, bench, facts))
-            material = await _load(order)
+            material = await _load(order, self.rings.vault(bench.cluster))
             findings = [await self._staged(order, bench, material)]
             now = datetime.now(UTC)
             findings += lint(
@@ -238,10 +239,11 @@ async def _ended(workflow: str, run: str | None = None) -> bool:
     return description.status is not WorkflowExecutionStatus.RUNNING
 
 
-async def _load(order: NodeOrder) -> Material:
+async def _load(order: NodeOrder, vault: Vault | None) -> Material:
     """The node's material from its source; refused when it is not what the plan decided on."""
     assert order.material is not None
-    material = await source_for(order.material).load(order.material, order.node)
+    source = source_for(order.material, vault)
+    material = await source.load(order.material, order.node, order.target.generation)
     found = generation_of(material).id
     if found != order.target.generation:
         raise refuse(

@@ -20,6 +20,7 @@ from sealring.pki.certificates import Certificates, fingerprint
 from sealring.pki.material import Material, generation_id
 from sealring.pki.stores import read_keystore, read_truststore, same_keystore, same_truststore
 from sealring.settings import load_cluster
+from sealring.sources.vault import Vault
 
 Files = dict[str, bytes]  # content by store path
 
@@ -34,6 +35,7 @@ class Rings:
         self._known: dict[tuple[str, str], tuple[Known, Become]] = {}
         self._views: Shared[str, ClusterView] = Shared()
         self._trusted: Shared[tuple[str, str], Certificates] = Shared()
+        self._vaults: dict[str, Vault] = {}
 
     def file(self, name: str) -> ClusterFile:
         """The cluster file as it is now: an edit takes effect at the next step.
@@ -51,8 +53,24 @@ class Rings:
             self._known = {key: known for key, known in self._known.items() if key[0] != cluster.name}  # another login
         return pool
 
+    def vault(self, cluster: ClusterFile) -> Vault | None:
+        """The ring's vault, with the token it has; a new one when its section changed; None without a section.
+
+        Raises:
+            SealringError: `vault.settings`.
+        """
+        if cluster.vault is None:
+            return None
+        vault = self._vaults.get(cluster.name)
+        if vault is None or vault.settings != cluster.vault:
+            vault = self._vaults[cluster.name] = Vault(cluster.vault)
+        return vault
+
     async def close(self) -> None:
         """Close every connection."""
+        for vault in self._vaults.values():
+            await vault.close()
+        self._vaults.clear()
         for pool in self._pools.values():
             await pool.close()
         self._pools.clear()

@@ -138,7 +138,10 @@ def _with_absolute_paths(cluster: ClusterFile, folder: Path) -> ClusterFile:
 
     ssh = cluster.ssh.model_copy(update=absolute(cluster.ssh, ("known_hosts", "private_key", "certificate")))
     cql = cluster.cql.model_copy(update=absolute(cluster.cql, ("ca", "certificate", "private_key", "password_file")))
-    return cluster.model_copy(update={"ssh": ssh, "cql": cql})
+    vault = cluster.vault and cluster.vault.model_copy(
+        update=absolute(cluster.vault, ("ca", "token_file", "secret_id_file"))
+    )
+    return cluster.model_copy(update={"ssh": ssh, "cql": cql, "vault": vault})
 
 
 def wrong_fields(error: ValidationError) -> str:

@@ -6,9 +6,9 @@ Durations are ISO 8601 (`PT30S`) or a number of seconds.
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from sealring.models.base import Fact, Input
 
@@ -99,6 +99,29 @@ class RolloutSettings(Input):
     settle: timedelta = Field(timedelta(seconds=3), description="A node must stay well this long.")
 
 
+class VaultSettings(Input):
+    """The vault (HashiCorp Vault or OpenBao) that `vault` references are read from; secrets by reference only."""
+
+    address: str = Field(
+        pattern=r"^https://[A-Za-z0-9.\[\]:-]+/?$", description="https://host:port; its certificate is verified."
+    )
+    ca: Path | None = Field(None, description="PEM file of the authorities that sign it; default: the system's.")
+    namespace: str | None = Field(None, pattern=r"^[A-Za-z0-9_./-]+$")
+    token_file: Path | None = Field(None, description="File (0600) with a token; read again when it is refused.")
+    role_id: str | None = Field(None, description="AppRole to log in with, instead of a token.")
+    secret_id_file: Path | None = Field(None, description="File (0600) with the AppRole's secret id.")
+    approle_mount: str = Field("approle", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")
+    timeout: Duration = Field(timedelta(seconds=10), description="Connecting, and each silence in an answer.")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        approle = self.role_id is not None and self.secret_id_file is not None
+        half = (self.role_id is None) != (self.secret_id_file is None)
+        if half or approle == (self.token_file is not None):
+            raise ValueError("give either token_file, or role_id with secret_id_file")
+        return self
+
+
 class ClusterFile(Input):
     """One ring. Docs: docs/examples/cluster.yaml; JSON schema: docs/cluster.schema.json."""
 
@@ -109,6 +132,7 @@ class ClusterFile(Input):
     service: ServiceSettings = ServiceSettings()
     policy: MaterialPolicy = MaterialPolicy()
     rollout: RolloutSettings = RolloutSettings()
+    vault: VaultSettings | None = Field(None, description="Needed for material whose provider is `vault`.")
 
 
 ListenerKind = Literal["internode", "native"]

@@ -15,8 +15,12 @@ class MaterialRef(Input):
     `digest` is filled in when the reference is resolved; from then on other content at the same place is refused.
     """
 
-    provider: Literal["files"] = "files"
-    path: str = Field(min_length=1, description="For `files`: a directory readable by the deploy workers.")
+    provider: Literal["files", "vault"] = "files"
+    path: str = Field(
+        min_length=1,
+        description="For `files`: a directory readable by the deploy workers. For `vault`: mount of a KV engine "
+        "(version 2) and path in it, `kv/cassandra/prod`.",
+    )
     digest: Sha256 | None = Field(None, description="SHA-256 over the generations of all nodes; pins the content.")
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sealring.errors import Actor, SealringError, refuse
+from sealring.models.base import Sha256
 from sealring.models.cluster import NodeRef
 from sealring.models.material import MaterialRef
 from sealring.pki.material import Material, read_pem_material, read_pkcs12_material
@@ -29,8 +30,8 @@ _EXPECTED = f"{', '.join(_PEM)}, or {', '.join(_PKCS12)}"
 class FileSource:
     """Provider `files`: `MaterialRef.path` is a directory that the deploy workers can read."""
 
-    async def load(self, ref: MaterialRef, node: NodeRef) -> Material:
-        """The material in the node's folder.
+    async def load(self, ref: MaterialRef, node: NodeRef, planned: Sha256 | None = None) -> Material:
+        """The material in the node's folder; a folder keeps no versions, so `planned` changes nothing.
 
         Raises:
             SealringError: material.path, material.missing-file, material.unreadable, material.key-exposed,

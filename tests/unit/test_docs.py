@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from sealring.hosts.refusals import MEANINGS
-from sealring.models.cluster import ClusterFile, CqlSettings, ServiceSettings, SshSettings
+from sealring.models.cluster import ClusterFile, CqlSettings, ServiceSettings, SshSettings, VaultSettings
 from sealring.models.rollout import RolloutRequest
 from sealring.settings import Settings, read_cluster
 from starters.cli import app
@@ -21,7 +21,12 @@ from starters.exits import Exit
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SCHEMAS: dict[str, type[BaseModel]] = {"cluster.schema.json": ClusterFile, "rollout.schema.json": RolloutRequest}
-SECTIONS: dict[str, type[BaseModel]] = {"cql": CqlSettings, "ssh": SshSettings, "service": ServiceSettings}
+SECTIONS: dict[str, type[BaseModel]] = {
+    "cql": CqlSettings,
+    "ssh": SshSettings,
+    "service": ServiceSettings,
+    "vault": VaultSettings,
+}
 ENGINE = ("sealring", "activities", "workflows", "workers", "starters")
 CODE = re.compile(r"^[a-z][a-z-]*\.[a-z][a-z-]*$")
 
@@ -32,7 +37,7 @@ def schema(name: str) -> str:
 
 def codes() -> set[str]:
     """Every error code and check in the engine's source: string constants of the shape area.what that are passed on."""
-    fields = {f"{name}.{field}" for name in ("cql", "ssh", "service") for field in SECTIONS[name].model_fields}
+    fields = {f"{name}.{field}" for name in SECTIONS for field in SECTIONS[name].model_fields}
     found = set(MEANINGS)
     for folder in ENGINE:
         for file in (ROOT / folder).rglob("*.py"):
@@ -74,6 +79,7 @@ AREAS = frozenset(
         "steer",
         "store",
         "temporal",
+        "vault",
         "verify",
         "workflow",
     ]

@@ -44,7 +44,12 @@ def test_ports_budgets_and_switches_are_configurable(tmp_path: Path) -> None:
 
 
 def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
-    cluster = read_cluster(written(tmp_path, SMALLEST + "cql: {ca: pki/ca.crt}\nssh: {known_hosts: /etc/known}\n"))
+    vault = "vault: {address: 'https://vault', ca: ca.pem, role_id: r, secret_id_file: secret-id}\n"
+    cluster = read_cluster(
+        written(tmp_path, SMALLEST + "cql: {ca: pki/ca.crt}\nssh: {known_hosts: /etc/known}\n" + vault)
+    )
+    assert cluster.vault is not None
+    assert (cluster.vault.ca, cluster.vault.secret_id_file) == (tmp_path / "ca.pem", tmp_path / "secret-id")
     assert cluster.cql.ca == tmp_path / "pki" / "ca.crt"
     assert cluster.ssh.known_hosts == Path("/etc/known")
 

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from lab.authority import Authority, deliver
 from lab.spec import LabSpec
 from sealring.errors import Actor, ErrorClass, SealringError
-from sealring.models.cluster import NodeRef
+from sealring.models.cluster import NodeRef, VaultSettings
 from sealring.models.material import MaterialRef
 from sealring.pki.material import generation_id
 from sealring.sources.base import MaterialSource, delivery_digest, source_for
 from sealring.sources.files import MAX_BYTES
+from sealring.sources.vault import Vault
 from tests.unit.pki_maker import GOOD, ISSUING, LEAF, ROOT
 
 NODE = NodeRef(host_id="0a-1b", address="10.0.0.1", internode_address="192.168.0.1", datacenter="dc1", rack="r1")
@@ -204,11 +205,12 @@ async def test_a_delivery_of_the_lab_is_read_for_every_node(tmp_path: Path) -> N
 
 def test_every_provider_has_a_source_and_others_are_refused() -> None:
     for provider in get_args(MaterialRef.model_fields["provider"].annotation):
-        assert source_for(MaterialRef(provider=provider, path="/x"))
+        assert source_for(MaterialRef(provider=provider, path="kv/x"), Vault(VaultSettings.model_validate(VAULT)))
     with pytest.raises(ValidationError):
         MaterialRef.model_validate({"provider": "guess", "path": "/x"})
 
 
+VAULT = {"address": "https://127.0.0.1:1", "token_file": "/nowhere"}
 GENERATIONS = st.dictionaries(st.from_regex(r"[0-9.]{1,9}", fullmatch=True), st.sampled_from(["a" * 64, "b" * 64]))
 
 
