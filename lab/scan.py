@@ -168,13 +168,13 @@ def _forms(value: bytes) -> Iterator[tuple[str, bytes]]:
     yield "url", urllib.parse.quote(value, safe="").encode()
     yield "url plus", urllib.parse.quote_plus(value, safe="").encode()
     try:
-        text = value.decode()
+        words = value.decode()
     except UnicodeDecodeError:
         return
-    yield "utf-16le", text.encode("utf-16le")
-    yield "utf-16be", text.encode("utf-16be")
-    yield "json", json.dumps(text)[1:-1].encode()
-    yield "json twice", json.dumps(json.dumps(text)[1:-1])[1:-1].encode()
+    yield "utf-16le", words.encode("utf-16le")
+    yield "utf-16be", words.encode("utf-16be")
+    yield "json", json.dumps(words)[1:-1].encode()
+    yield "json twice", json.dumps(json.dumps(words)[1:-1])[1:-1].encode()
 
 
 def _unfold(content: bytes, depth: int) -> Iterator[tuple[str, bytes]]:

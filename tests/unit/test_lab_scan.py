@@ -16,8 +16,17 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from typer.testing import CliRunner
 
+from lab import state
+from lab.authority import Authority, deliver
+from lab.cli import app
+from lab.hosts import prepare_hosts
+from lab.ring import store_password
 from lab.scan import Needle, ProcessWatch, needles, scan_files, search
+from lab.secret_places import scan_lab
+from lab.spec import LabSpec
+from sealring.temporal.keyring import create_keyring
 
 PASSWORD = 'pa"ss/wörd +7~?>é'.encode()
 KEYS: dict[str, PrivateKeyTypes] = {
@@ -187,3 +196,30 @@ def test_a_process_that_shows_a_secret_is_seen(where: str) -> None:
             time.sleep(0.001)
         process.communicate()
     assert {leak.place for leak in watch.leaks(wanted)} == {f"process {where}"}
+
+
+@pytest.mark.criterion("Q6")
+def test_a_lab_is_scanned_but_where_its_secrets_belong(tmp_path: Path) -> None:
+    spec = LabSpec(tmp_path / "lab", nodes=1)
+    state.save_spec(spec)
+    prepare_hosts(spec)
+    password = store_password(spec)
+    keyring = spec.root / "engine" / "keyring.json"
+    create_keyring(keyring)
+    delivery = deliver(spec, Authority.open(spec.authority), "new")
+    assert scan_lab(spec) == set()
+    key = next(Path(delivery).rglob("tls.key"))
+    payload_key = next(iter(json.loads(keyring.read_bytes())["keys"].values()))
+    planted = {
+        "worker.log": password.encode(),
+        "deploy.log": body(key.read_bytes()).replace(b"\n", b""),
+        "nodes/n1/logs/sshd.log": (spec.ssh / "deploy").read_bytes(),
+        "engine/temporal/temporal.log": base64.b64decode(payload_key).hex().encode(),
+    }
+    for name, content in planted.items():
+        (spec.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (spec.root / name).write_bytes(b"said: " + content)
+    assert {leak.place for leak in scan_lab(spec)} == {str(spec.root / name) for name in planted}
+    said = CliRunner().invoke(app, ["scan", "--root", str(spec.root)])
+    assert said.exit_code == 1
+    assert password not in said.output
