@@ -16,6 +16,7 @@ from lab import faults, hosts, lifecycle, ring, state, tools
 from lab.authority import Authority, deliver
 from lab.jars import RELEASES
 from lab.load import RATE, LoadProcess
+from lab.secret_places import scan_lab
 from lab.spec import LabSpec
 from sealring.errors import SealringError
 
@@ -154,6 +155,16 @@ def load(
     summary = client.stop()
     typer.echo(summary)
     raise typer.Exit(1 if summary.failed else 0)
+
+
+@app.command()
+def scan(root: Root = DEFAULT_ROOT) -> None:
+    """Look for the lab's keys and passwords where they do not belong; exit code 1 when one is found."""
+    leaks = sorted(scan_lab(state.load_spec(root.resolve())))
+    for leak in leaks:
+        typer.echo(f"{leak.place}: {leak.secret} ({leak.form})")
+    typer.echo(f"{len(leaks)} leaks")
+    raise typer.Exit(1 if leaks else 0)
 
 
 @app.command(name="deliver")

@@ -25,6 +25,7 @@ from sealring.settings import Settings, load_settings, wrong_fields
 from sealring.temporal.connect import client_for
 from starters import rollouts
 from starters.exits import Exit, exit_for, tell
+from starters.keys import keyring_app
 from starters.show import console, show_findings, show_plan, show_report, show_status, show_view
 from starters.watch import KINDS, watch
 
@@ -39,6 +40,7 @@ app.add_typer(cluster_app, name="cluster")
 app.add_typer(material_app, name="material")
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(worker_app, name="worker")
+app.add_typer(keyring_app, name="keyring")
 
 Cluster = Annotated[str, typer.Argument(help="Name of the ring: its file is <clusters>/<name>.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]

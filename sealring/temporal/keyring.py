@@ -3,9 +3,9 @@
     {"active": "k2-5d01c2", "keys": {"k1-9f3a77": "<base64, 32 bytes>", "k2-5d01c2": "…"}}
 
 The active key encrypts, every key decrypts. Rotate by adding a key, and keep the old ones for as long as histories
-exist that they encrypted (running workflows, and the namespace's retention). A process reads the file once, at its
-start: copy a rotated file to all workers and restart them; what a worker meets with a key that it does not have yet
-is retried.
+exist that they encrypted (running workflows, and the namespace's retention); then retire them. A process reads the
+file once, at its start: copy a rotated file to all workers and restart them; what a worker meets with a key that it
+does not have yet is retried.
 """
 
 import base64
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sealring.errors import SealringError, refuse
 
-SETTING = "keyring_path"
+SETTING = "keyring"
 """The name under which a process is told where its keyring is."""
 
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -102,10 +102,32 @@ def rotate_keyring(path: Path) -> str:
     """
     _, keys = _read(path)
     key_id = _new_id(len(keys) + 1)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    _write(beside, key_id, {**keys, key_id: secrets.token_bytes(_KEY_BYTES)})
-    beside.replace(path)
+    _replace(path, key_id, {**keys, key_id: secrets.token_bytes(_KEY_BYTES)})
     return key_id
+
+
+def retire_keyring(path: Path, key_id: str) -> None:
+    """Remove a key that no history needs any more; the file is replaced in one step.
+
+    Raises:
+        SealringError: `keyring.unknown-key`, `keyring.active-key`, and as `load_keyring`.
+    """
+    active, keys = _read(path)
+    if key_id not in keys:
+        raise refuse("keyring.unknown-key", f"{path} has no key {key_id}", f"choose one of {', '.join(keys)}")
+    if key_id == active:
+        raise refuse(
+            "keyring.active-key",
+            f"{key_id} is the active key of {path}: new payloads are encrypted with it",
+            "rotate the keyring first: sealring keyring rotate",
+        )
+    _replace(path, active, {name: key for name, key in keys.items() if name != key_id})
+
+
+def _replace(path: Path, active: str, keys: Mapping[str, bytes]) -> None:
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    _write(beside, active, keys)
+    beside.replace(path)
 
 
 def _new_id(number: int) -> str:

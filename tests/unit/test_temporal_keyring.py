@@ -14,7 +14,7 @@ from temporalio.api.common.v1 import Payload
 
 from sealring.errors import SealringError
 from sealring.temporal.codec import ENCODING, KEY_ID, EncryptionCodec
-from sealring.temporal.keyring import Keyring, create_keyring, load_keyring, rotate_keyring
+from sealring.temporal.keyring import Keyring, create_keyring, load_keyring, retire_keyring, rotate_keyring
 
 PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=b'{"cluster":"prod-eu"}')
 
@@ -52,7 +52,7 @@ def test_a_missing_keyring_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(SealringError) as caught:
         load_keyring(tmp_path / "absent.json")
     assert caught.value.code == "keyring.missing"
-    assert "keyring_path" in caught.value.remedy
+    assert "setting keyring," in caught.value.remedy
 
 
 KEY = base64.b64encode(b"\x07" * 32).decode()
@@ -159,7 +159,7 @@ async def test_an_unknown_key_is_named_with_the_setting(keyring: Keyring, reader
         await EncryptionCodec(reader).decode([sealed])
     assert caught.value.code == "codec.unknown-key"
     assert keyring.active in caught.value.message
-    assert "keyring_path" in str(caught.value)
+    assert "setting keyring" in str(caught.value)
     assert caught.value.retryable  # a worker with the key can still do the work
 
 
@@ -180,3 +180,19 @@ async def test_a_changed_payload_is_refused(damage: str) -> None:
     with pytest.raises(SealringError) as caught:
         await EncryptionCodec(reader).decode([sealed])
     assert caught.value.code == "codec.damaged"
+
+
+def test_a_retired_key_is_gone_and_the_active_one_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "keyring.json"
+    first = create_keyring(path)
+    second = rotate_keyring(path)
+    before = path.read_bytes()
+    for key_id, code in ((second, "keyring.active-key"), ("k9", "keyring.unknown-key")):
+        with pytest.raises(SealringError) as caught:
+            retire_keyring(path, key_id)
+        assert caught.value.code == code
+    assert path.read_bytes() == before
+    retire_keyring(path, first)
+    assert load_keyring(path).ids == (second,)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
