@@ -23,11 +23,12 @@ from sealring.cassandra.store_blocks import StorePasswords, refused
 from sealring.cassandra.versions import reload_support
 from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.service import ServiceStatus, status
-from sealring.hosts.shell import Become, Shell
+from sealring.hosts.shell import Become, Shell, number
 from sealring.models.cluster import ClusterFile, NodeRef
 from sealring.models.node import NodeInventory, StoreFormat
 
 SCRIPT_SECONDS = 60.0
+MOST_CONFIG_BYTES = 1 << 20  # the file that 5.0 ships has a tenth of it
 PATIENCE = 8  # seconds that a service may be about to start
 # Where packages put it: RPM, Debian, RPM again, tarballs.
 CONFIG_FOLDERS = ("/etc/cassandra/conf", "/etc/cassandra", "/etc/cassandra/default.conf", "/opt/cassandra/conf")
@@ -152,7 +153,8 @@ async def _process(shell: Shell, cluster: ClusterFile) -> _Process:
     if not service.pid:
         return _Process(service, 0.0, arguments)
     facts = dict(pairs)
-    started = int(facts["boot"]) + int(service.started_ticks) / int(facts["hertz"])
+    boot, hertz = (number(facts.get(name, ""), name, shell) for name in ("boot", "hertz"))
+    started = boot + number(service.started_ticks, "start of the process", shell) / max(hertz, 1)
     return _Process(service, started, arguments)
 
 
@@ -181,10 +183,15 @@ async def _config(shell: Shell, cluster: ClusterFile, process: _Process) -> tupl
     """Path, time of the last change, content, and the user that could read it."""
     candidates = config_candidates(process.arguments, cluster.service.config)
     for become in ("", process.service.user or "root") if cluster.service.sudo == "auto" else ("",):
-        done = await shell.run(CONFIG, arguments=candidates, timeout=SCRIPT_SECONDS, become=become)
+        limit = {"limit": str(MOST_CONFIG_BYTES)}
+        done = await shell.run(CONFIG, variables=limit, arguments=candidates, timeout=SCRIPT_SECONDS, become=become)
         if done.status == 0:
-            path, changed, text = done.stdout.split("\n", 2)
-            return path, int(changed), text, become
+            path, changed, size, text = (done.stdout + "\n" * 3).split("\n", 3)
+            if number(size, "size", shell) > MOST_CONFIG_BYTES:
+                raise _unreadable(shell, f"{path} has {size} bytes, expected at most {MOST_CONFIG_BYTES}")
+            return path, number(changed, "time of change", shell), text, become
+        if done.status == 5:
+            raise _unreadable(shell, f"{done.stdout.strip()} is no regular file")
         if done.status == 4:
             raise refuse(
                 "config.not-found",
@@ -199,6 +206,11 @@ async def _config(shell: Shell, cluster: ClusterFile, process: _Process) -> tupl
         actor=Actor.NODE_ADMIN,
         node=shell.address,
     )
+
+
+def _unreadable(shell: Shell, found: str) -> SealringError:
+    remedy = "point service.config at the cassandra.yaml that the node reads"
+    return refuse("config.unreadable", found, remedy, actor=Actor.CASSANDRA_ADMIN, node=shell.address)
 
 
 async def _disk(

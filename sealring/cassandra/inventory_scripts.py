@@ -13,9 +13,11 @@ CONFIG = r"""
 for path; do
   [ -e "$path" ] || continue
   printf '%s\n' "$path"
+  [ -f "$path" ] || exit 5
   [ -r "$path" ] || exit 3
   stat -c %Y "$path"
-  cat "$path"
+  stat -L -c %s "$path"
+  head -c "$limit" "$path"
   exit 0
 done
 exit 4
@@ -27,7 +29,10 @@ base=$(readlink "/proc/$pid/cwd" 2>/dev/null) || base=$home
 for path; do
   case $path in /*) full=$path ;; *) full=$base/$path ;; esac
   printf 'path=%s\n' "$full"
-  printf 'head=%s\n' "$(head -c 4 "$full" 2>/dev/null | od -An -tx1 | tr -d ' \n')"
+  head=
+  # A named pipe would be waited for.
+  if [ -f "$full" ]; then head=$(head -c 4 "$full" 2>/dev/null | od -An -tx1 | tr -d ' \n'); fi
+  printf 'head=%s\n' "$head"
   [ -e "$full" ] || printf 'missing=%s\n' "$full"
   live=
   at=$(dirname "$full")

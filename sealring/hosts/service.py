@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sealring.hosts.privileges import Sudo
-from sealring.hosts.shell import Become, Shell, one, run_script
+from sealring.hosts.shell import Become, Shell, number, one, run_script
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ async def status(shell: Shell, service: str) -> ServiceStatus:
     return ServiceStatus(
         active=bool(pid),
         state=f"{one(pairs, 'active')}/{one(pairs, 'sub')}",
-        pid=int(pid or 0),
-        restarts=int(restarts or 0),
+        pid=number(pid or "0", "MainPID", shell),
+        restarts=number(restarts or "0", "NRestarts", shell),
         started_ticks=one(pairs, "started"),
         user=one(pairs, "user"),
         group=one(pairs, "group"),
