@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from activities.rings import Bench, Rings
 from sealring.cassandra.probe import ClientIdentity, probe
+from sealring.errors import refuse
+from sealring.local_files import read_small
 from sealring.models.cluster import ClusterFile, Listener, NodeRef
 from sealring.models.evidence import Served
 from sealring.pki.certificates import Certificates, load_certificates
@@ -53,4 +55,11 @@ def worker_trust(cluster: ClusterFile) -> Certificates:
     """The authorities that the worker trusts for this ring; empty when the cluster file names none."""
     if cluster.cql.ca is None:
         return ()
-    return load_certificates(cluster.cql.ca.read_bytes(), str(cluster.cql.ca))
+    try:
+        return load_certificates(read_small(cluster.cql.ca), str(cluster.cql.ca))
+    except OSError as error:
+        raise refuse(
+            "cql.credentials",
+            f"cql.ca {cluster.cql.ca} cannot be used: {error.strerror}",
+            "let cql.ca name a PEM file that the worker can read",
+        ) from None

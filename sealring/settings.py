@@ -14,9 +14,10 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from sealring.errors import refuse
-from sealring.models.cluster import ClusterFile
-
-MAX_CLUSTER_FILE = 1024 * 1024
+from sealring.local_files import SMALL, at_home, read_small
+from sealring.models.base import Line, LocalPath
+from sealring.models.cluster import CLUSTER_NAME, ClusterFile, Port
+from sealring.plain_yaml import StrictLoader
 
 
 class Settings(BaseSettings):
@@ -24,18 +25,22 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SEALRING_", extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    temporal_address: str | None = Field(
+    temporal_address: Line | None = Field(
         None, description="host:port; default: the stock CLI's profile, or 127.0.0.1:7233."
     )
-    temporal_namespace: str | None = None
-    temporal_profile: str | None = Field(None, description="Profile of the stock Temporal CLI's configuration.")
-    temporal_ui: str = Field("http://127.0.0.1:8233", description="Address of the Temporal UI, for links.")
-    clusters: Path = Field(Path("clusters"), description="Directory of cluster files, <name>.yaml each.")
-    keyring: Path | None = Field(
+    temporal_namespace: Line | None = None
+    temporal_profile: Line | None = Field(None, description="Profile of the stock Temporal CLI's configuration.")
+    temporal_ui: str = Field(
+        "http://127.0.0.1:8233",
+        pattern=r"^https?://\S+$",
+        description="Address of the Temporal UI, for links.",
+    )
+    clusters: LocalPath = Field(Path("clusters"), description="Directory of cluster files, <name>.yaml each.")
+    keyring: LocalPath | None = Field(
         None, description="Keys of the payload codec (0600); none: payloads are not encrypted."
     )
-    codec_port: int = Field(8234, description="Loopback port of the codec server, for Temporal UI and CLI.")
-    state: Path = Field(Path(".sealring"), description="Where `sealring up` keeps the Temporal server's file.")
+    codec_port: Port = Field(8234, description="Loopback port of the codec server, for Temporal UI and CLI.")
+    state: LocalPath = Field(Path(".sealring"), description="Where `sealring up` keeps the Temporal server's file.")
 
     @property
     def payload_keys(self) -> Path | None:
@@ -53,29 +58,36 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then environment, then file."""
-        file = Path(os.environ.get("SEALRING_CONFIG", "sealring.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _settings_file())
+
+
+def _settings_file() -> Path:
+    return Path(os.environ.get("SEALRING_CONFIG", "sealring.toml"))
 
 
 def load_settings() -> Settings:
     """The configuration of this process.
 
     Raises:
-        SealringError: `settings.invalid`, naming each field.
+        SealringError: `settings.invalid`, naming each field; `settings.missing-file`, `settings.unreadable`.
     """
-    named = os.environ.get("SEALRING_CONFIG")
-    if named and not Path(named).is_file():
+    named, file = os.environ.get("SEALRING_CONFIG"), _settings_file()
+    if named and not file.is_file():
         raise refuse("settings.missing-file", f"SEALRING_CONFIG: {named} is no file", "correct or unset the variable")
     try:
+        if file.exists():
+            read_small(file)
         return Settings()
+    except OSError as error:
+        raise refuse("settings.unreadable", f"{file}: {error.strerror}", "let this user read it") from None
     except ValidationError as error:
         raise refuse(
             "settings.invalid",
             f"settings: {wrong_fields(error)}",
             "correct the named keys in sealring.toml or the variables SEALRING_<KEY>",
         ) from None
-    except ValueError as error:
-        raise refuse("settings.invalid", f"sealring.toml: {error}", "correct the file: it must be TOML") from None
+    except (ValueError, RecursionError) as error:
+        raise refuse("settings.invalid", f"{file}: {error}", "correct the file: it must be TOML") from None
 
 
 def load_cluster(folder: Path, name: str) -> ClusterFile:
@@ -84,10 +96,10 @@ def load_cluster(folder: Path, name: str) -> ClusterFile:
     Raises:
         SealringError: `cluster.*`, naming the file and every field that is wrong.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name):
+    if not re.fullmatch(CLUSTER_NAME, name):
         raise refuse("cluster.name", "cluster: not a cluster name", "use letters, digits, dot, dash and underscore")
     file = folder / f"{name}.yaml"
-    if not file.is_file():
+    if not file.exists() and not file.is_symlink():
         there = ", ".join(sorted(f.stem for f in folder.glob("*.yaml"))) or "none"
         raise refuse(
             "cluster.unknown",
@@ -104,18 +116,29 @@ def read_cluster(file: Path) -> ClusterFile:
         SealringError: `cluster.*`, naming the file and every field that is wrong.
     """
     try:
-        if file.stat().st_size > MAX_CLUSTER_FILE:
-            raise refuse("cluster.too-large", f"{file}: more than {MAX_CLUSTER_FILE} bytes", "this is no cluster file")
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise refuse("cluster.unreadable", f"{file}: {error}", "make the file readable UTF-8 text") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if file.stat().st_size > SMALL:
+            raise refuse("cluster.too-large", f"{file}: more than {SMALL} bytes", "this is no cluster file")
+        text = read_small(file).decode("utf-8-sig")
+        content = yaml.load(text, Loader=StrictLoader)  # noqa: S506 - a SafeLoader with more refusals
+    except OSError as error:
+        raise refuse(
+            "cluster.unreadable", f"{file}: {error.strerror}", "make it a regular file that this user may read"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise refuse(
+            "cluster.unreadable", f"{file}: byte {error.start} is no UTF-8", "make the file UTF-8 text"
+        ) from None
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or type(error).__name__
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "no YAML"
         raise refuse("cluster.not-yaml", f"{file}{place}: {problem}", "correct the YAML") from None
     if not isinstance(content, dict):
-        raise refuse("cluster.not-yaml", f"{file}: expected a mapping with `name` and `contact_points`", "see docs")
+        raise refuse(
+            "cluster.not-yaml",
+            f"{file}: expected a mapping with `name` and `contact_points`",
+            "write them; docs/examples/smallest-cluster.yaml",
+        )
     try:
         cluster = ClusterFile.model_validate(content)
     except ValidationError as error:
@@ -128,20 +151,34 @@ def read_cluster(file: Path) -> ClusterFile:
         raise refuse(
             "cluster.name", f"{file}: name: {cluster.name}, expected {file.stem}", "name file and cluster alike"
         )
-    return _with_absolute_paths(cluster, file.parent)
+    return _with_absolute_paths(cluster, file)
 
 
-def _with_absolute_paths(cluster: ClusterFile, folder: Path) -> ClusterFile:
-    def absolute(section: object, fields: Iterable[str]) -> dict[str, Path]:
-        paths = {name: getattr(section, name) for name in fields}
-        return {name: (folder / path.expanduser()).absolute() for name, path in paths.items() if path is not None}
+def _with_absolute_paths(cluster: ClusterFile, file: Path) -> ClusterFile:
+    def absolute(section: object, name: str, fields: Iterable[str]) -> dict[str, Path]:
+        found = {}
+        for field in fields:
+            path = getattr(section, field)
+            if path is None:
+                continue
+            try:
+                found[field] = (file.parent / at_home(path)).absolute()
+            except OSError as error:
+                raise refuse(
+                    "cluster.invalid", f"{file}: {name}.{field}: {error.strerror}", "give the path from the root"
+                ) from None
+        return found
 
-    ssh = cluster.ssh.model_copy(update=absolute(cluster.ssh, ("known_hosts", "private_key", "certificate")))
-    cql = cluster.cql.model_copy(update=absolute(cluster.cql, ("ca", "certificate", "private_key", "password_file")))
-    vault = cluster.vault and cluster.vault.model_copy(
-        update=absolute(cluster.vault, ("ca", "token_file", "secret_id_file"))
+    ssh = absolute(cluster.ssh, "ssh", ("known_hosts", "private_key", "certificate"))
+    cql = absolute(cluster.cql, "cql", ("ca", "certificate", "private_key", "password_file"))
+    vault = absolute(cluster.vault, "vault", ("ca", "token_file", "secret_id_file")) if cluster.vault else {}
+    return cluster.model_copy(
+        update={
+            "ssh": cluster.ssh.model_copy(update=ssh),
+            "cql": cluster.cql.model_copy(update=cql),
+            "vault": cluster.vault and cluster.vault.model_copy(update=vault),
+        }
     )
-    return cluster.model_copy(update={"ssh": ssh, "cql": cql, "vault": vault})
 
 
 def wrong_fields(error: ValidationError) -> str:
@@ -152,4 +189,4 @@ def wrong_fields(error: ValidationError) -> str:
 
 def _plain(fault: object) -> str:
     assert isinstance(fault, dict)
-    return "unknown key" if fault["type"] == "extra_forbidden" else str(fault["msg"])
+    return "unknown key" if fault["type"] == "extra_forbidden" else str(fault["msg"]).removeprefix("Value error, ")

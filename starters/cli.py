@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from rich.console import RenderableType
 
 from sealring.errors import SealringError, refuse
+from sealring.local_files import at_home
 from sealring.models.evidence import Verdict
 from sealring.models.material import MaterialRef
 from sealring.models.rollout import Phase, RolloutReport, RolloutRequest
@@ -44,7 +45,7 @@ app.add_typer(keyring_app, name="keyring")
 
 Cluster = Annotated[str, typer.Argument(help="Name of the ring: its file is <clusters>/<name>.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-Material = Annotated[Path, typer.Option("--material", "-m", help="Directory of the delivery.")]
+Material = Annotated[str, typer.Option("--material", "-m", help="Directory of the delivery.")]
 Nodes = Annotated[list[str] | None, typer.Option("--nodes", "-n", help="Only these addresses (repeat it).")]
 Reason = Annotated[str, typer.Option("--reason", help="Kept in the report.")]
 Follow = Annotated[bool, typer.Option("--watch/--no-watch", help="Follow it until its end.")]
@@ -228,19 +229,19 @@ def rollout_report(cluster: Cluster, as_json: Json = False) -> None:
 @rollout_app.command("abort")
 def rollout_abort(cluster: Cluster, reason: Reason = "", as_json: Json = False) -> None:
     """Start nothing more; nodes in flight are finished or taken back."""
-    _steer(cluster, "abort", Command(reason=reason, by=_whoami()), as_json)
+    _steer(cluster, "abort", Command, {"reason": reason}, as_json)
 
 
 @rollout_app.command("pause")
 def rollout_pause(cluster: Cluster, reason: Reason = "", as_json: Json = False) -> None:
     """Hold before the next step, on nodes in flight too."""
-    _steer(cluster, "pause", Command(reason=reason, by=_whoami()), as_json)
+    _steer(cluster, "pause", Command, {"reason": reason}, as_json)
 
 
 @rollout_app.command("resume")
 def rollout_resume(cluster: Cluster, reason: Reason = "", as_json: Json = False) -> None:
     """Go on after a pause."""
-    _steer(cluster, "resume", Command(reason=reason, by=_whoami()), as_json)
+    _steer(cluster, "resume", Command, {"reason": reason}, as_json)
 
 
 @rollout_app.command("resolve")
@@ -252,8 +253,7 @@ def rollout_resolve(
     as_json: Json = False,
 ) -> None:
     """Answer the decision that a rollout waits for."""
-    told = {"node": node, "action": action, "reason": reason, "by": _whoami()}
-    _steer(cluster, "resolve", told, as_json)
+    _steer(cluster, "resolve", Resolution, {"node": node, "action": action, "reason": reason}, as_json)
 
 
 # -- processes
@@ -310,8 +310,18 @@ def _mistake(error: ValidationError) -> SealringError:
     return refuse("input.invalid", wrong_fields(error), "correct the named option")
 
 
-def _ref(path: Path) -> MaterialRef:
-    return MaterialRef(path=str(path.expanduser().absolute()))
+def _ref(path: str) -> MaterialRef:
+    try:
+        if not path:
+            raise refuse("input.invalid", "material: it is empty", "name the delivery's directory; . is this one")
+        return MaterialRef(path=str(at_home(Path(path)).absolute()))
+    except OSError as error:
+        wrong = refuse("input.invalid", f"material: {error.strerror}", "give the path from the root")
+        raise typer.Exit(tell(wrong, as_json=False)) from None
+    except ValidationError as error:
+        raise typer.Exit(tell(_mistake(error), as_json=False)) from None
+    except SealringError as error:
+        raise typer.Exit(tell(error, as_json=False)) from None
 
 
 def _whoami() -> str:
@@ -353,9 +363,9 @@ async def _to_the_end(settings: Settings, request: RolloutRequest) -> RolloutRep
     return await rollouts.result(await rollouts.start(client, request))
 
 
-def _steer(cluster: str, name: str, word: Command | dict[str, str], as_json: bool) -> None:
+def _steer(cluster: str, name: str, kind: type[Command | Resolution], word: dict[str, str], as_json: bool) -> None:
     async def say(settings: Settings) -> Any:
-        said = Resolution.model_validate(word) if isinstance(word, dict) else word
+        said = kind.model_validate(word | {"by": _whoami()})
         client = await client_for(settings)
         return await rollouts.steer(rollouts.rollout_of(client, cluster), name, said)
 

@@ -7,10 +7,11 @@ from activities.planning import PlanningActivities
 from activities.rings import Rings
 from sealring.temporal.policies import CONTROL_QUEUE
 from workflows.activation import NodeActivation
+from workflows.doors import NoSuchWorkflow
 from workflows.preparation import NodePreparation
 from workflows.rollout import CertificateRollout
 
-WORKFLOWS = (CertificateRollout, NodePreparation, NodeActivation)
+WORKFLOWS = (CertificateRollout, NodePreparation, NodeActivation, NoSuchWorkflow)
 
 
 def control_worker(client: Client, rings: Rings) -> Worker:

@@ -3,6 +3,7 @@
 import asyncio
 
 from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
@@ -17,9 +18,10 @@ with workflow.unsafe.imports_passed_through():
         RestartOrder,
         VerifyOrder,
     )
-    from sealring.models.steering import NodeStep
+    from sealring.models.steering import Command, NodeStep
     from sealring.temporal.failures import problem_of
     from workflows import calls
+    from workflows.doors import NO_PAYLOAD, one_argument, signalled
     from workflows.steps import Steps
 
 RELOAD = "apply.reload"
@@ -37,16 +39,16 @@ class NodeActivation:
     """
 
     @workflow.init
-    def __init__(self, order: NodeOrder) -> None:
+    def __init__(self, order: NodeOrder | None = None) -> None:
         """Temporal hands the same order to `run`."""
-        self.order = order
+        self.order = one_argument(order, NodeOrder, "what a CertificateRollout gives it: start that one")
         self.steps = Steps()
         self.stopping = False
         self.methods: list[str] = []
         self.findings: tuple[Finding, ...] = ()
 
     @workflow.run
-    async def run(self, order: NodeOrder) -> NodeOutcome:
+    async def run(self, order: NodeOrder | None = None) -> NodeOutcome:
         """Tell the story in a task of its own, so that a cancel reaches us and not the step in hand."""
         story = asyncio.create_task(self.story())
         try:
@@ -177,14 +179,14 @@ class NodeActivation:
         return self.steps.status()
 
     @workflow.signal(description="Hold before the next step, whatever state the node is in.")
-    def pause(self) -> None:
+    def pause(self, given: RawValue = NO_PAYLOAD) -> None:
         """See description."""
-        self.steps.paused = True
+        self.steps.hold(True, signalled(given, Command))
 
     @workflow.signal(description="Go on.")
-    def resume(self) -> None:
+    def resume(self, given: RawValue = NO_PAYLOAD) -> None:
         """See description."""
-        self.steps.paused = False
+        self.steps.hold(False, signalled(given, Command))
 
 
 def _doubt(findings: tuple[Finding, ...]) -> Problem | None:

@@ -3,15 +3,17 @@
 from collections.abc import Awaitable, Callable
 
 from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from sealring.models.evidence import Finding, Verdict
     from sealring.models.node import Generation
     from sealring.models.rollout import NodeOrder, NodeOutcome, NodeState, Readiness
-    from sealring.models.steering import NodeStep
+    from sealring.models.steering import Command, NodeStep
     from sealring.temporal.failures import problem_of
     from workflows import calls
+    from workflows.doors import NO_PAYLOAD, one_argument, signalled
     from workflows.steps import Steps
 
 
@@ -24,15 +26,15 @@ class NodePreparation:
     """
 
     @workflow.init
-    def __init__(self, order: NodeOrder) -> None:
+    def __init__(self, order: NodeOrder | None = None) -> None:
         """Temporal hands the same order to `run`."""
-        self.order = order
+        self.order = one_argument(order, NodeOrder, "what a CertificateRollout gives it: start that one")
         self.steps = Steps()
         self.findings: tuple[Finding, ...] = ()
         self.before: Generation | None = None
 
     @workflow.run
-    async def run(self, order: NodeOrder) -> NodeOutcome:
+    async def run(self, order: NodeOrder | None = None) -> NodeOutcome:
         """Prepare the node."""
         try:
             ready = (
@@ -78,11 +80,11 @@ class NodePreparation:
         return self.steps.status()
 
     @workflow.signal(description="Hold before the next step.")
-    def pause(self) -> None:
+    def pause(self, given: RawValue = NO_PAYLOAD) -> None:
         """See description."""
-        self.steps.paused = True
+        self.steps.hold(True, signalled(given, Command))
 
     @workflow.signal(description="Go on.")
-    def resume(self) -> None:
+    def resume(self, given: RawValue = NO_PAYLOAD) -> None:
         """See description."""
-        self.steps.paused = False
+        self.steps.hold(False, signalled(given, Command))

@@ -36,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.activation import NodeActivation
+    from workflows.doors import one_argument
     from workflows.preparation import NodePreparation
     from workflows.progress import Progress
     from workflows.steered import Steered
@@ -66,12 +67,7 @@ class CertificateRollout(Steered):
     @workflow.init
     def __init__(self, run: RolloutRun | None = None) -> None:
         """Temporal hands the same argument to `run`; a start without one must end, not hang."""
-        if run is None:
-            raise ApplicationError(
-                'the input is missing: {"cluster": NAME, "material": {"path": DELIVERY}}',
-                type="input.invalid",
-                non_retryable=True,
-            )
+        run = one_argument(run, RolloutRun, '{"cluster": NAME, "material": {"path": DELIVERY}}')
         self.request = run
         self.progress = Progress(run)
         self.children = {}

@@ -5,7 +5,10 @@ Both end in the same pure reducer, `sealring.planning.steering.reduce`. A handle
 on to the nodes in flight; the story acts on it.
 """
 
+from collections.abc import Sequence
+
 from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -14,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from sealring.models.rollout import NodeOutcome, RolloutReport
     from sealring.models.steering import Command, Resolution, RolloutStatus
     from sealring.planning.steering import reduce
+    from workflows.doors import NO_PAYLOAD, signalled
     from workflows.progress import Progress
 
 NO_WORDS = Command()
@@ -62,24 +66,29 @@ class Steered:
         self._check("resolve", answer)
 
     @workflow.signal(name="abort", description="As the update of this name.")
-    async def abort_signal(self, command: Command = NO_WORDS) -> None:
+    async def abort_signal(self, given: RawValue = NO_PAYLOAD) -> None:
         """See description."""
-        await self._heed("abort", command)
+        await self._heed("abort", signalled(given, Command) or NO_WORDS)
 
     @workflow.signal(name="pause", description="As the update of this name.")
-    async def pause_signal(self, command: Command = NO_WORDS) -> None:
+    async def pause_signal(self, given: RawValue = NO_PAYLOAD) -> None:
         """See description."""
-        await self._heed("pause", command)
+        await self._heed("pause", signalled(given, Command) or NO_WORDS)
 
     @workflow.signal(name="resume", description="As the update of this name.")
-    async def resume_signal(self, command: Command = NO_WORDS) -> None:
+    async def resume_signal(self, given: RawValue = NO_PAYLOAD) -> None:
         """See description."""
-        await self._heed("resume", command)
+        await self._heed("resume", signalled(given, Command) or NO_WORDS)
 
     @workflow.signal(name="resolve", description="As the update of this name.")
-    async def resolve_signal(self, answer: Resolution | None = None) -> None:
+    async def resolve_signal(self, given: RawValue = NO_PAYLOAD) -> None:
         """See description."""
-        await self._heed("resolve", answer)
+        await self._heed("resolve", signalled(given, Resolution))
+
+    @workflow.signal(dynamic=True)
+    async def any_other_signal(self, name: str, given: Sequence[RawValue]) -> None:
+        """A name that is none of these would be kept by the SDK without a word."""
+        await self._heed(name[:60], None)
 
     @workflow.query(description="Phase, what is waited for, the commands that steer it, every node.")
     def status(self) -> RolloutStatus:
@@ -102,6 +111,10 @@ class Steered:
         return self.progress.report()
 
     def _check(self, name: str, word: Command | Resolution | None) -> None:
+        if not isinstance(word, Command | Resolution | None):
+            raise ApplicationError(
+                f"{name}: the input is not one JSON object", type="input.invalid", non_retryable=True
+            )
         try:
             reduce(self.progress.steering, name, word)
         except SealringError as error:
@@ -112,12 +125,15 @@ class Steered:
         await self._relay(name)
         return self.progress.status()
 
-    async def _heed(self, name: str, word: Command | Resolution | None) -> None:
+    async def _heed(self, name: str, word: Command | Resolution | str | None) -> None:
         """A signal has nobody to answer: what makes no sense is kept as a remark in the status."""
+        if isinstance(word, str):
+            self.progress.remark(f"signal {name} ignored: {word}")
+            return
         try:
             await self._obey(name, word)
         except SealringError as error:
-            self.progress.remark(str(error))
+            self.progress.remark(f"signal {name} ignored: {error}")
 
     async def _relay(self, name: str) -> None:
         for child in list(self.children.values()):

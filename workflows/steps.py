@@ -7,7 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from sealring.models.rollout import Timing
-    from sealring.models.steering import NodeStep
+    from sealring.models.steering import Command, NodeStep
 
 
 class Steps:
@@ -18,6 +18,14 @@ class Steps:
         self.current = "waiting"
         self.paused = False
         self.timings: tuple[Timing, ...] = ()
+        self.remark = ""
+
+    def hold(self, paused: bool, word: Command | str | None) -> None:
+        """Hold before the next step, or go on; a word that is no word of ours changes nothing and is kept."""
+        if isinstance(word, str):
+            self.remark = f"signal {'pause' if paused else 'resume'} ignored: {word}"
+        else:
+            self.paused = paused
 
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
@@ -40,4 +48,4 @@ class Steps:
 
     def status(self) -> NodeStep:
         """For the `status` query."""
-        return NodeStep(step=self.current, paused=self.paused, timings=self.timings)
+        return NodeStep(step=self.current, paused=self.paused, timings=self.timings, remark=self.remark)

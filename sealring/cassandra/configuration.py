@@ -4,9 +4,10 @@ Defaults are those of Cassandra's `EncryptionOptions` and `Config`. Store paths 
 only the host knows the directory they count from (`inventory`).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import yaml
@@ -19,9 +20,11 @@ from sealring.cassandra.store_blocks import (
     merged,
     refused,
     server_stores,
+    text_of,
 )
 from sealring.models.cluster import Listener, NodeRef
 from sealring.models.node import StoreFile, StoreFormat
+from sealring.plain_yaml import BoundedLoader
 
 STORAGE_PORT, SSL_STORAGE_PORT, NATIVE_PORT = 7000, 7001, 9042  # Config.java
 
@@ -63,8 +66,11 @@ class Configuration:
         return replace(self, stores=tuple(stores.values()), passwords=self.passwords.moved(paths))
 
 
-class _Loader(yaml.SafeLoader):
-    """Scalars stay text, except null: a password written as 0123 or 1e5 must not become a number."""
+class _Loader(BoundedLoader):
+    """Scalars stay text, except null: a password written as 0123 or 1e5 must not become a number.
+
+    Of a key that stands twice the last counts, as for Cassandra (cassandra.allow_duplicate_config_keys, default true).
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - the name and the type are PyYAML's
         first: [resolver for resolver in resolvers if resolver[0].rpartition(":")[2] in ("null", "merge")]
@@ -86,7 +92,7 @@ def parse_configuration(text: str, where: str = "cassandra.yaml") -> Configurati
     settings = _load(text, where)
     server = block_of(settings, "server_encryption_options")
     client = block_of(settings, "client_encryption_options")
-    server_on = server.get("internode_encryption", "none") != "none" or flag(server, "optional")
+    server_on = text_of(server, "internode_encryption", where) not in (None, "none") or flag(server, "optional")
     client_on = flag(client, "enabled") or flag(client, "optional")
     if not server_on and not client_on:
         raise refused(
@@ -130,9 +136,16 @@ def address_drift(configuration: Configuration, node: NodeRef) -> tuple[str, ...
         (("broadcast_rpc_address", "rpc_address"), node.address),
     ):
         setting = next((name for name in settings if name in configuration.addresses), None)
-        if setting and ip_address(configuration.addresses[setting]) != ip_address(advertised):
+        if setting and ip_address(configuration.addresses[setting]) != _ip(advertised):
             found.append(f"{setting} is {configuration.addresses[setting]} on disk, the ring knows {advertised}")
     return tuple(found)
+
+
+def _ip(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None  # what a ring says about itself is not always an address
 
 
 def settings_drift(configuration: Configuration, running: Mapping[str, str]) -> tuple[str, ...]:
@@ -182,10 +195,10 @@ def _native_port(settings: Mapping[str, Any]) -> int:
 
 
 def _port(settings: Mapping[str, Any], name: str, default: int) -> int:
-    try:
-        return int(settings.get(name) or default)
-    except ValueError:
-        raise refused("unreadable", f"{name} is not a number", "mend it; Cassandra would not start") from None
+    found = text_of(settings, name, "cassandra.yaml") or str(default)
+    if not re.fullmatch(r"[0-9]{1,5}", found) or not 0 < int(found) < 65536:
+        raise refused("unreadable", f"{name} is not the number of a port", "mend it; Cassandra would not start")
+    return int(found)
 
 
 def _switches(settings: Mapping[str, Any], server: Mapping[str, Any], client: Mapping[str, Any]) -> Mapping[str, str]:
@@ -197,10 +210,10 @@ def _switches(settings: Mapping[str, Any], server: Mapping[str, Any], client: Ma
         ("client_encryption_options.", client, ("enabled", *switches)),
     )
     return {
-        f"{prefix}{name}": str(section[name]).strip()
+        f"{prefix}{name}": section[name].strip()
         for prefix, section, names in places
         for name in names
-        if section.get(name) not in (None, "")
+        if isinstance(section.get(name), str) and section[name]
     }
 
 
@@ -208,8 +221,9 @@ def _pinned_addresses(settings: Mapping[str, Any]) -> Mapping[str, str]:
     pinned = {}
     for name in ("listen_address", "broadcast_address", "rpc_address", "broadcast_rpc_address"):
         try:
-            if not ip_address(str(settings.get(name, ""))).is_unspecified:
-                pinned[name] = str(settings[name])
+            found = text_of(settings, name, "cassandra.yaml") or ""
+            if not ip_address(found).is_unspecified:
+                pinned[name] = found
         except ValueError:
             continue  # a host name, or not set: only the node can resolve it
     return pinned

@@ -18,7 +18,9 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, N
 from cassandra.policies import WhiteListRoundRobinPolicy
 from cassandra.query import dict_factory
 
+from sealring.cassandra.tls import no_password
 from sealring.errors import Actor, SealringError, passing, refuse
+from sealring.local_files import at_home, read_small
 from sealring.models.cluster import CqlSettings
 
 Rows = tuple[Mapping[str, Any], ...]
@@ -84,8 +86,11 @@ def tls_context(settings: CqlSettings) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
     _usable("cql.ca", settings.ca, context.load_verify_locations)
     if settings.certificate is not None:
-        key = settings.private_key.expanduser() if settings.private_key else None
-        _usable("cql.certificate", settings.certificate, lambda path: context.load_cert_chain(path, key))
+        key = settings.private_key
+        if key is not None:
+            _usable("cql.private_key", key, read_small)
+            key = at_home(key)
+        _usable("cql.certificate", settings.certificate, lambda path: context.load_cert_chain(path, key, no_password))
     return context
 
 
@@ -115,13 +120,17 @@ def _login(settings: CqlSettings) -> PlainTextAuthProvider | None:
     if settings.username is None or settings.password_file is None:
         return None
     passwords: list[str] = []
-    _usable("cql.password_file", settings.password_file, lambda path: passwords.append(path.read_text().strip()))
+    _usable(
+        "cql.password_file", settings.password_file, lambda path: passwords.append(read_small(path).decode().strip())
+    )
     return PlainTextAuthProvider(settings.username, passwords[0])
 
 
 def _usable(field: str, path: Path, use: Callable[[Path], object]) -> None:
     try:
-        use(path.expanduser())
+        found = at_home(path)
+        read_small(found)  # OpenSSL would wait for a named pipe, and read a device for ever
+        use(found)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise refuse(
             "cql.credentials",

@@ -14,13 +14,14 @@ from posixpath import dirname, isabs, join, normpath
 
 from sealring.cassandra.configuration import Configuration, parse_configuration
 from sealring.cassandra.inventory_scripts import CONFIG, DISK, MARK, PROCESS, UNIT
-from sealring.errors import Actor, refuse
+from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.service import ServiceStatus, service_status, status
-from sealring.hosts.shell import Become, Shell, answer, load_script
+from sealring.hosts.shell import Become, Shell, answer, load_script, number
 from sealring.models.cluster import ClusterFile, ServiceSettings
 from sealring.models.node import StoreFormat
 
 SCRIPT_SECONDS = 60.0
+MOST_CONFIG_BYTES = 1 << 20  # the file that 5.0 ships has a tenth of it
 PATIENCE = 8  # seconds that a service may be about to start
 # Where packages put it: RPM, Debian, RPM again, tarballs.
 CONFIG_FOLDERS = ("/etc/cassandra/conf", "/etc/cassandra", "/etc/cassandra/default.conf", "/opt/cassandra/conf")
@@ -50,7 +51,7 @@ class Known:
         asked: the settings that it was read with.
         process: the process.
         path: cassandra.yaml.
-        mark: its times of change of content and inode, size and inode number: `stat -L -c '%Y %z %s %i'`.
+        mark: time of its last change, size, inode number, time of the inode's last change: `stat -L -c '%Y %s %i %z'`.
         written: its content, with store paths as written.
         become: the user that may read it.
     """
@@ -113,7 +114,7 @@ async def _again(shell: Shell, known: Known) -> Disk | None:
         become=known.become,
     )
     pairs = answer("status", done, shell.address)
-    now = service_status(pairs)
+    now = service_status(pairs, shell)
     if (now.pid, now.started_ticks) != (service.pid, service.started_ticks) or ("mark", known.mark) not in pairs:
         return None
     return _disk(known, pairs)
@@ -134,7 +135,8 @@ async def _process(shell: Shell, cluster: ClusterFile) -> Process:
     if not service.pid:
         return Process(service, 0.0, arguments)
     facts = dict(pairs)
-    started = int(facts["boot"]) + int(service.started_ticks) / int(facts["hertz"])
+    boot, hertz = (number(facts.get(name, ""), name, shell) for name in ("boot", "hertz"))
+    started = boot + number(service.started_ticks, "start of the process", shell) / max(hertz, 1)
     return Process(service, started, arguments)
 
 
@@ -163,10 +165,17 @@ async def _config(shell: Shell, cluster: ClusterFile, process: Process) -> tuple
     """Path, mark, content, and the user that could read it."""
     candidates = config_candidates(process.arguments, cluster.service.config)
     for become in ("", process.service.user or "root") if cluster.service.sudo == "auto" else ("",):
-        done = await shell.run(CONFIG, arguments=candidates, timeout=SCRIPT_SECONDS, become=become)
+        limit = {"limit": str(MOST_CONFIG_BYTES)}
+        done = await shell.run(CONFIG, variables=limit, arguments=candidates, timeout=SCRIPT_SECONDS, become=become)
         if done.status == 0:
-            path, mark, text = done.stdout.split("\n", 2)
+            path, mark, text = (done.stdout + "\n" * 2).split("\n", 2)
+            changed, size, *_ = [*mark.split(), "", ""]
+            number(changed, "time of change", shell)
+            if number(size, "size", shell) > MOST_CONFIG_BYTES:
+                raise _unreadable(shell, f"{path} has {size} bytes, expected at most {MOST_CONFIG_BYTES}")
             return path, mark, text, become
+        if done.status == 5:
+            raise _unreadable(shell, f"{done.stdout.strip()} is no regular file")
         if done.status == 4:
             raise refuse(
                 "config.not-found",
@@ -181,6 +190,11 @@ async def _config(shell: Shell, cluster: ClusterFile, process: Process) -> tuple
         actor=Actor.NODE_ADMIN,
         node=shell.address,
     )
+
+
+def _unreadable(shell: Shell, found: str) -> SealringError:
+    remedy = "point service.config at the cassandra.yaml that the node reads"
+    return refuse("config.unreadable", found, remedy, actor=Actor.CASSANDRA_ADMIN, node=shell.address)
 
 
 def _asked_of_disk(known: Known) -> tuple[dict[str, str], list[str]]:

@@ -13,16 +13,17 @@ CONFIG = r"""
 for path; do
   [ -e "$path" ] || continue
   printf '%s\n' "$path"
+  [ -f "$path" ] || exit 5
   [ -r "$path" ] || exit 3
-  stat -L -c '%Y %z %s %i' "$path"
-  cat "$path"
+  stat -L -c '%Y %s %i %z' "$path"
+  head -c "$limit" "$path"
   exit 0
 done
 exit 4
 """
 
 # Of the configuration that is known: whether it is still the same. No line when it may not be looked at.
-MARK = r"""stat -L -c 'mark=%Y %z %s %i' "$config" 2>/dev/null || true"""
+MARK = r"""stat -L -c 'mark=%Y %s %i %z' "$config" 2>/dev/null || true"""
 
 # Relative paths count from the process's directory (java.io.File), which only its user may ask for.
 DISK = r"""
@@ -30,7 +31,10 @@ base=$(readlink "/proc/$process/cwd" 2>/dev/null) || base=$home
 for path; do
   case $path in /*) full=$path ;; *) full=$base/$path ;; esac
   printf 'path=%s\n' "$full"
-  printf 'head=%s\n' "$(head -c 4 "$full" 2>/dev/null | od -An -tx1 | tr -d ' \n')"
+  head=
+  # A named pipe would be waited for.
+  if [ -f "$full" ]; then head=$(head -c 4 "$full" 2>/dev/null | od -An -tx1 | tr -d ' \n'); fi
+  printf 'head=%s\n' "$head"
   [ -e "$full" ] || printf 'missing=%s\n' "$full"
   live=
   at=$(dirname "$full")

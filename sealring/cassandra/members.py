@@ -104,8 +104,8 @@ def pulses(gossip: Rows, outbound: Rows, observer: NodeRef) -> dict[str, Pulse]:
     connections = {row["address"]: row["active_connections"] for row in outbound}
     return {
         row["address"]: Pulse(
-            generation=row["generation"],
-            heartbeat=row["heartbeat"],
+            generation=row["generation"] or 0,
+            heartbeat=row["heartbeat"] or 0,
             status=_gossip_status(row),
             connections=None if row["address"] == observer.internode_address else connections.get(row["address"], 0),
         )
@@ -132,8 +132,8 @@ def _member(row: Mapping[str, Any], *, internode: str, native: str | None) -> Me
         host_id=str(row["host_id"]),
         address=native or internode,
         internode_address=internode,
-        datacenter=row["data_center"],
-        rack=row["rack"],
+        datacenter=row["data_center"] or "",
+        rack=row["rack"] or "",
     )
     return Member(node, row["release_version"] or "", str(row["schema_version"] or ""))
 

@@ -17,7 +17,7 @@ _NEXT = "====next===="
 _STATE = re.compile(r"^([UD?])([NLJM?])\s+(\S+)\s")
 _ENDPOINT = re.compile(r"^[^\s/]*/(\S+)$")  # host name, if it was looked up, and address
 _HOST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_VALUE = re.compile(r"^\s+([A-Za-z_]+):(?:(\d+):)?(.*)$")
+_VALUE = re.compile(r"^\s+([A-Za-z_]+):(?:([0-9]+):)?(.*)$")
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,14 @@ def parse_gossip(text: str) -> tuple[Gossip, ...]:
         elif value and endpoints:
             endpoints[-1][1][value[1]] = value[3]
     return tuple(
-        Gossip(address, int(states.pop("generation", "0") or 0), int(states.pop("heartbeat", "0") or 0), states)
+        Gossip(address, _count(states.pop("generation", "")), _count(states.pop("heartbeat", "")), states)
         for address, states in endpoints
     )
+
+
+def _count(text: str) -> int:
+    """The number; 0 for anything that is none: a heartbeat that does not advance."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
 
 
 async def nodetool(shell: Shell, service: ServiceSettings, *commands: str, become: Become = "") -> tuple[str, ...]:
@@ -111,4 +116,14 @@ async def nodetool(shell: Shell, service: ServiceSettings, *commands: str, becom
             remedy="run the same command on the node",
             node=shell.address,
         )
-    return tuple(done.stdout.split(f"\n{_NEXT}\n")[:-1])
+    answers = tuple(done.stdout.split(f"\n{_NEXT}\n")[:-1])
+    if len(answers) != len(commands):
+        raise SealringError(
+            "nodetool.failed",
+            f"nodetool printed {len(answers)} answers to {len(commands)} commands",
+            error_class=ErrorClass.ASK,
+            actor=Actor.CASSANDRA_ADMIN,
+            remedy="run the same command on the node",
+            node=shell.address,
+        )
+    return answers

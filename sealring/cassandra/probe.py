@@ -17,8 +17,9 @@ from time import perf_counter
 import asyncssh
 from cryptography import x509
 
-from sealring.cassandra.tls import Connector, TlsClient, direct
+from sealring.cassandra.tls import Connector, TlsClient, direct, no_password
 from sealring.errors import Actor, SealringError, refuse
+from sealring.local_files import read_small
 from sealring.models.base import short
 from sealring.models.cluster import Listener
 from sealring.models.evidence import Finding, Served, Verdict
@@ -168,7 +169,9 @@ def _context(identity: ClientIdentity | None) -> ssl.SSLContext:
     if identity is None:
         return context
     try:
-        context.load_cert_chain(identity.certificate, identity.private_key)
+        for file in (identity.certificate, identity.private_key):
+            read_small(file)  # OpenSSL would wait for a named pipe
+        context.load_cert_chain(identity.certificate, identity.private_key, no_password)
     except (OSError, ValueError) as error:
         raise refuse(
             "probe.identity",

@@ -1,5 +1,6 @@
 """The store blocks of cassandra.yaml: which files, in which format, under which password. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
@@ -16,6 +17,7 @@ DEFAULT_STORES: Mapping[Role, str] = {  # EncryptionOptions.java
 }
 FILE_FACTORY = "DefaultSslContextFactory"
 PEM_FACTORY = "PEMBasedSslContextFactory"
+_IMPOSSIBLE = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 INLINE_PEM = ("private_key", "trusted_certificates")  # PEMBasedSslContextFactory.ConfigKey
 
 
@@ -63,6 +65,22 @@ def block_of(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return block if isinstance(block, dict) else {}
 
 
+def text_of(block: Mapping[str, Any], name: str, where: str) -> str | None:
+    """A setting that is one line of text; None when it is absent.
+
+    Raises:
+        SealringError: config.unreadable, naming the setting: a list, a map, or text that no file or person can have.
+    """
+    value = block.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise refused("unreadable", f"{where}: {name} is no text", "mend it; Cassandra would not start")
+    if _IMPOSSIBLE.search(value):
+        raise refused("unreadable", f"{where}: {name} has a control character", "write it as one line of text")
+    return value
+
+
 def flag(block: Mapping[str, Any], name: str) -> bool:
     """A boolean setting of a block; absent means false."""
     # 5.0 takes true and false; trunk also "optional", which asks for a certificate without insisting.
@@ -72,18 +90,20 @@ def flag(block: Mapping[str, Any], name: str) -> bool:
 def server_stores(block: Mapping[str, Any], where: str) -> tuple[NamedStore, ...]:
     """The two or three stores of server_encryption_options."""
     server = _stores(block, "server", "server_encryption_options", where)
-    outbound = block.get("outbound_keystore")  # 5.0, CASSANDRA-17513: the client side of internode connections
+    outbound = text_of(
+        block, "outbound_keystore", where
+    )  # 5.0, CASSANDRA-17513: the client side of internode connections
     if not outbound:
         return server
     inbound = server[0]
-    password = block.get("outbound_keystore_password")
+    password = text_of(block, "outbound_keystore_password", where)
     return (
         *server,
         replace(
             inbound,
             block="server-outbound",
-            path=str(outbound),
-            password=inbound.password if password is None else str(password),
+            path=outbound,
+            password=inbound.password if password is None else password,
         ),
     )
 
@@ -106,32 +126,34 @@ def _stores(block: Mapping[str, Any], name: Block, section: str, where: str) -> 
                 f"put the password into {section}.{setting.removesuffix('_file')} and restart the node",
             )
     return tuple(
-        NamedStore(name, role, str(block.get(role) or default), _password(block, role, form), form)
+        NamedStore(name, role, text_of(block, role, where) or default, _password(block, role, form, where), form)
         for role, default in DEFAULT_STORES.items()
     )
 
 
-def _password(block: Mapping[str, Any], role: Role, form: StoreFormat) -> str:
+def _password(block: Mapping[str, Any], role: Role, form: StoreFormat, where: str) -> str:
     if form == "PEM" and role == "truststore":
         return ""  # ignored by the PEM factory
-    password = block.get(f"{role}_password")
+    password = text_of(block, f"{role}_password", where)
     if password is None and form == "PEM":
-        password = _factory(block)[1].get("private_key_password")
-    return "" if password is None else str(password)
+        password = text_of(_factory(block, where)[1], "private_key_password", where)
+    return password or ""
 
 
-def _factory(block: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def _factory(block: Mapping[str, Any], where: str) -> tuple[str, Mapping[str, Any]]:
     """Class name without its package, and parameters."""
     factory = block.get("ssl_context_factory")
     factory = factory if isinstance(factory, dict) else {}
     parameters = factory.get("parameters") or {}
     if isinstance(parameters, list):  # snakeyaml takes a list with one map as well
         parameters = parameters[0] if parameters else {}
-    return str(factory.get("class_name") or FILE_FACTORY).rpartition(".")[2], parameters
+    if not isinstance(parameters, dict):
+        raise refused("unreadable", f"{where}: ssl_context_factory.parameters is no map", "mend it")
+    return (text_of(factory, "class_name", where) or FILE_FACTORY).rpartition(".")[2], parameters
 
 
 def _format(block: Mapping[str, Any], section: str, where: str) -> StoreFormat:
-    name, parameters = _factory(block)
+    name, parameters = _factory(block, where)
     if name == PEM_FACTORY:
         inline = next((key for key in INLINE_PEM if parameters.get(key)), None)
         if inline:
@@ -148,7 +170,7 @@ def _format(block: Mapping[str, Any], section: str, where: str) -> StoreFormat:
             f"{where}: {section}.ssl_context_factory.class_name is {name}: only that class knows where its material is",
             f"use {FILE_FACTORY} or {PEM_FACTORY}, or leave this node out of the rollout",
         )
-    declared = str(block.get("store_type") or "JKS").upper()
+    declared = (text_of(block, "store_type", where) or "JKS").upper()
     if declared not in ("JKS", "PKCS12"):
         raise refused(
             "store-type",

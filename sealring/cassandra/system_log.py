@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sealring.errors import SealringError
-from sealring.hosts.shell import Become, Shell
+from sealring.hosts.shell import Become, Shell, number
 
 # SSLFactory.checkCertFilesForHotReloading, and before 4.1.4 forceCheckCertFiles.
 UPDATED = "SSL certificates have been updated"
@@ -73,7 +73,7 @@ async def mark_log(shell: Shell, log_dir: str, *, become: Become = "") -> LogMar
     """Where the log ends now."""
     done = await shell.run(MARK, variables={"log": f"{log_dir}/system.log"}, timeout=SCRIPT_SECONDS, become=become)
     inode, _, offset = done.stdout.strip().partition(" ")
-    return LogMark(int(inode or 0), int(offset or 0))
+    return LogMark(number(inode or "0", "inode of the log", shell), number(offset or "0", "size of the log", shell))
 
 
 async def read_log(shell: Shell, log_dir: str, since: LogMark, *, become: Become = "") -> str:

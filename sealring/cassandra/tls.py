@@ -10,9 +10,20 @@ from typing import Protocol, TypeVar
 
 from cryptography import x509
 
+from sealring.pki.certificates import load_der_certificate
+
 _T = TypeVar("_T")
 _DER = 2  # _ssl.ENCODING_DER
 READ_BYTES = 16 * 1024
+
+
+def no_password() -> str:
+    """For `load_cert_chain`: OpenSSL would ask the terminal for the password of an encrypted key, and wait.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError("the private key is encrypted")
 
 
 class Reader(Protocol):
@@ -87,13 +98,17 @@ class TlsClient:
         await self._flush()
 
     def chain(self) -> tuple[x509.Certificate, ...]:
-        """All certificates that the other side sent, leaf first."""
+        """All certificates that the other side sent, leaf first, each read whole.
+
+        Raises:
+            SealringError: material.not-a-certificate.
+        """
         if sys.version_info >= (3, 13):
             sent = self.session.get_unverified_chain()
         else:
             # Up to 3.12 only the inner object has it (bpo-18233); what the outer one offers is the leaf alone.
             sent = [entry.public_bytes(_DER) for entry in self.session._sslobj.get_unverified_chain() or ()]  # type: ignore[attr-defined]
-        return tuple(x509.load_der_x509_certificate(der) for der in sent)
+        return tuple(load_der_certificate(der, "what the listener sent") for der in sent)
 
     async def _flush(self) -> None:
         if self._outgoing.pending:

@@ -11,7 +11,7 @@ HOT_RELOAD = (4, 0, 0)
 
 def parse_version(version: str) -> tuple[int, int, int]:
     """Major, minor and patch of `5.0.9`, `4.1-beta1` or `4.0.18-SNAPSHOT`; (0, 0, 0) when there is no number."""
-    numbers = [int(number) for number in re.findall(r"\d+", re.split(r"[-~+]", version.strip())[0])[:3]]
+    numbers = [int(number) for number in re.findall(r"[0-9]{1,9}", re.split(r"[-~+]", version.strip())[0])[:3]]
     return (*numbers, 0, 0, 0)[:3]  # type: ignore[return-value]  # three by construction
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sealring.errors import Actor
 from sealring.hosts.manifest import Place
-from sealring.hosts.shell import Become, Shell, one, run_script
+from sealring.hosts.shell import Become, Shell, number, one, run_script
 from sealring.models.evidence import Finding, Verdict
 
 REQUIRED_TOOLS = ("sha256sum", "base64", "flock", "readlink", "sync")
@@ -66,17 +66,18 @@ async def read_facts(shell: Shell, place: Place, *, become: Become = "") -> Host
     pairs = await run_script(shell, "facts", arguments=sorted(folders), become=become, timeout=60)
     after = time.time()
     return HostFacts(
-        clock_offset=int(one(pairs, "clock")) / 1e9 - (before + after) / 2,
+        clock_offset=number(one(pairs, "clock"), "date +%s%N", shell) / 1e9 - (before + after) / 2,
         clock_error=(after - before) / 2,
-        folders=tuple(_folder(value) for key, value in pairs if key == "folder"),
+        folders=tuple(_folder(value, shell) for key, value in pairs if key == "folder"),
         tools=frozenset(value for key, value in pairs if key == "tool"),
     )
 
 
-def _folder(line: str) -> Folder:
-    free, inodes, free_inodes, mode, path = line.split(" ", 4)
-    counted = "-" not in (inodes, free_inodes)
-    return Folder(path, int(free), int(inodes) if counted else 0, int(free_inodes) if counted else 0, mode == "ro")
+def _folder(line: str, shell: Shell) -> Folder:
+    free, inodes, free_inodes, mode, path = (line.split(" ", 4) + [""] * 5)[:5]
+    # Some file systems do not count inodes: "-".
+    room, most, left = (number(text.replace("-", "0"), "df of a folder", shell) for text in (free, inodes, free_inodes))
+    return Folder(path, room, most, left, mode == "ro")
 
 
 def room_findings(facts: HostFacts, *, address: str, needed_bytes: int, needed_files: int) -> tuple[Finding, ...]:

@@ -11,17 +11,19 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sealring.hosts.manifest import Manifest, Place, make_manifest, names, parse_manifest, sums
 from sealring.hosts.refusals import refusal
-from sealring.hosts.shell import Shell, one, run_script
+from sealring.hosts.shell import Shell, number, one, run_script
 from sealring.models.base import Fact
 from sealring.models.node import Change, DiskState, Generation
 from sealring.models.rollout import Activated, Transferred
 
 LOCK_SECONDS = 30
 """How long a script waits for another one on the same node."""
+
+MOST_SECONDS = 253_402_300_800  # the year 10000
 
 _TOKEN = re.compile(r"^[A-Za-z0-9_.:/-]*$")
 
@@ -48,14 +50,16 @@ async def read_disk(shell: Shell, place: Place) -> DiskState:
     found = {link: _manifest(shell, place, pairs, link) for link in ("current", "previous")}
     current, previous = found["current"], found["previous"]
     on_disk = {path: digest for digest, _, path in (value.partition(" ") for key, value in pairs if key == "store")}
-    intents = [_intent(value, shell.address) for key, value in pairs if key == "intent"]
+    files = {key: f"{place.state_dir}/{key}.json" for key in ("intent", "last")}
+    intents = [_intent(value, files[key], shell.address) for key, value in pairs if key == "intent"]
+    settled = [_intent(value, files[key], shell.address) for key, value in pairs if key == "last"]
     return DiskState(
         current=current and current.generation,
         previous=previous and previous.generation,
         generations=tuple(value for key, value in pairs if key == "generation"),
         in_force=current is not None and on_disk == _digests(current, place, shell.address),
         intent=intents[0].rollout if intents else "",
-        last=_change(_intent(last, shell.address), one(pairs, "last_at")) if (last := one(pairs, "last")) else None,
+        last=_change(settled[0], number(one(pairs, "last_at"), "time of last.json", shell)) if settled else None,
     )
 
 
@@ -68,8 +72,9 @@ async def read_manifest(shell: Shell, place: Place, generation_id: str) -> Manif
     pairs = await run_script(
         shell, "manifest", variables={**_base(place), "id": generation_id}, become=place.become, timeout=60
     )
-    return parse_manifest(
-        _decoded(one(pairs, "manifest")), f"{place.tls_dir}/generations/{generation_id}", shell.address
+    where = f"{place.tls_dir}/generations/{generation_id}"
+    return _own(
+        parse_manifest(_decoded(one(pairs, "manifest")), where, shell.address), generation_id, where, shell.address
     )
 
 
@@ -225,8 +230,18 @@ def _token(text: str) -> str:
 
 
 def _manifest(shell: Shell, place: Place, pairs: list[tuple[str, str]], link: str) -> Manifest | None:
-    encoded = one(pairs, f"{link}_manifest")
-    return parse_manifest(_decoded(encoded), f"{place.tls_dir}/{link}", shell.address) if encoded else None
+    named, where = one(pairs, link), f"{place.tls_dir}/{link}"
+    if not named:
+        return None
+    manifest = parse_manifest(_decoded(one(pairs, f"{link}_manifest")), where, shell.address)
+    return _own(manifest, named, where, shell.address)
+
+
+def _own(manifest: Manifest, generation_id: str, where: str, address: str) -> Manifest:
+    """The manifest, when it is that of the generation whose folder it lies in."""
+    if manifest.id != generation_id:
+        raise refusal("node.manifest-damaged", where, address)
+    return manifest
 
 
 def _digests(manifest: Manifest, place: Place, address: str) -> dict[str, str]:
@@ -235,19 +250,20 @@ def _digests(manifest: Manifest, place: Place, address: str) -> dict[str, str]:
     return {path: by_name.get(name, "") for path, name in names(place, address).items()}
 
 
-def _intent(encoded: str, address: str) -> Intent:
+def _intent(encoded: str, where: str, address: str) -> Intent:
     try:
         return Intent.model_validate(json.loads(_decoded(encoded)))
-    except (ValueError, ValidationError):
-        raise refusal("node.busy", "(its intent.json cannot be read)", address) from None
+    except (ValueError, RecursionError):  # a ValidationError is a ValueError
+        raise refusal("node.state-damaged", where, address) from None
 
 
-def _change(settled: Intent, seconds: str) -> Change:
+def _change(settled: Intent, seconds: int) -> Change:
     return Change(
         rollout=settled.rollout,
         before=settled.from_,
         after=settled.to,
-        at=datetime.fromtimestamp(int(seconds), UTC),
+        # A clock gone astray may have left any number; years that do not exist are as old as can be.
+        at=datetime.fromtimestamp(seconds if 0 <= seconds < MOST_SECONDS else 0, UTC),
     )
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from sealring.errors import Actor, ErrorClass, SealringError, passing, refuse
+from sealring.local_files import at_home, read_small
 from sealring.models.cluster import SshSettings
 
 KEEPALIVES = 3
@@ -26,6 +28,8 @@ ATTEMPTS = 3
 """An sshd under MaxStartups drops connections before login: these are tried again here, after a jittered pause."""
 
 _PAUSE_SECONDS = 0.2
+
+_MOST_HOST_KEYS = 16 * 1024 * 1024  # bytes of a known_hosts file: a hundred thousand hosts
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class KnownHosts:
     """A known_hosts file, parsed once for each of its versions: 1,000 lines would cost 11 ms at every login."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser()
+        self.path = path
         self._version: tuple[int, int] | None = None
         self._parsed = asyncssh.import_known_hosts("")
 
@@ -64,13 +68,14 @@ class KnownHosts:
             SealringError: `ssh.known-hosts-unreadable` when it is absent, unreadable or malformed.
         """
         try:
-            found = self.path.stat()
+            path = at_home(self.path)
+            found = path.stat()
             version = (found.st_mtime_ns, found.st_size)
             if version != self._version:
-                self._parsed = asyncssh.import_known_hosts(self.path.read_text())
+                self._parsed = asyncssh.import_known_hosts(read_small(path, _MOST_HOST_KEYS).decode())
                 self._version = version
-        except (OSError, ValueError) as error:
-            words = error.strerror if isinstance(error, OSError) else error
+        except _UNREADABLE as error:
+            words = _words(error)
             raise refuse(
                 "ssh.known-hosts-unreadable",
                 f"ssh.known_hosts: {self.path} cannot be used: {words}",
@@ -159,7 +164,7 @@ async def _login_once(
         ) from error
     except (asyncssh.ConnectionLost, ConnectionResetError):
         raise
-    except (OSError, asyncssh.DisconnectError) as error:
+    except (OSError, asyncssh.DisconnectError, UnicodeError) as error:  # the last: a name that cannot be looked up
         raise passing(
             "ssh.connect-failed",
             f"no SSH connection to {place.host}:{place.port}: {error}",
@@ -218,13 +223,14 @@ def load_identity(settings: SshSettings, place: Endpoint) -> dict[str, Any]:
     """
     if settings.private_key is None:
         return {"client_keys": (), "agent_path": ()}
-    path = settings.private_key.expanduser()
+    path = settings.private_key
     try:
+        path = at_home(path)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise refuse("ssh.key-unusable", f"ssh.private_key: others may read {path}", f"chmod 600 {path}")
-        key = asyncssh.read_private_key(path)
-    except (OSError, asyncssh.KeyImportError) as error:
-        words = error.strerror if isinstance(error, OSError) else error
+        key = asyncssh.import_private_key(read_small(path))
+    except _UNREADABLE as error:
+        words = _words(error)
         raise refuse(
             "ssh.key-unusable",
             f"ssh.private_key: {path} cannot be used: {words}",
@@ -232,20 +238,30 @@ def load_identity(settings: SshSettings, place: Endpoint) -> dict[str, Any]:
         ) from error
     if settings.certificate is None:
         return {"client_keys": [key], "agent_path": None}
-    return {"client_keys": [(key, _load_certificate(settings.certificate.expanduser(), key))], "agent_path": None}
+    return {"client_keys": [(key, _load_certificate(settings.certificate, key))], "agent_path": None}
+
+
+# asyncssh says KeyImportError, a ValueError; of some malformed keys it and `cryptography` say other things.
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, UnsupportedAlgorithm)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error) if isinstance(error, ValueError) else "it is malformed"
 
 
 def _load_certificate(path: Path, key: asyncssh.SSHKey) -> asyncssh.SSHCertificate:
     try:
-        certificate = asyncssh.read_certificate(path)
+        certificate = asyncssh.import_certificate(read_small(at_home(path)))
         if not isinstance(certificate, asyncssh.public_key.SSHOpenSSHCertificate):
             raise ValueError("it is no OpenSSH certificate")
         if certificate.key.public_data != key.public_data:
             raise ValueError("it belongs to another private key")
         # The principal is left to sshd: AuthorizedPrincipalsFile may map it to the login name.
         certificate.validate(asyncssh.public_key.CERT_TYPE_USER, None)
-    except (OSError, ValueError) as error:
-        words = error.strerror if isinstance(error, OSError) else error
+    except _UNREADABLE as error:
+        words = _words(error)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         raise refuse(
             "ssh.certificate-invalid",

@@ -70,7 +70,7 @@ def place_of(inventory: NodeInventory, become: Become = "") -> Place:
 class ManifestFile(Fact):
     """One file of a generation."""
 
-    name: str = Field(description="In the generation's folder.")
+    name: str = Field(pattern=r"^[^/\x00-\x1f]+$", description="In the generation's folder, never above it.")
     path: str = Field(description="The store it is for, as cassandra.yaml means it.")
     role: Role
     sha256: Sha256
@@ -158,6 +158,9 @@ def parse_manifest(data: bytes, where: str, address: str) -> Manifest:
         SealringError: `node.manifest-damaged`, naming `where`.
     """
     try:
-        return Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(data)
     except ValidationError:
         raise refusal("node.manifest-damaged", where, address) from None
+    if any(file.name in (".", "..") for file in manifest.files):
+        raise refusal("node.manifest-damaged", where, address)
+    return manifest

@@ -88,6 +88,12 @@ MEANINGS = {
         "{}: its manifest cannot be read",
         "find out who changed it; then remove that generation's folder and start the rollout again",
     ),
+    "node.state-damaged": _Meaning(
+        _ASK,
+        _OPERATOR,
+        "{} is not what sealring writes there",
+        "find out who changed it; when no rollout is at work on this node, remove that file",
+    ),
     "node.sudo-refused": _Meaning(
         _STOP, _ADMIN, "sudo refused: {}", "add the sudoers lines that the preflight prints, with NOPASSWD"
     ),

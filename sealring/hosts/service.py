@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sealring.hosts.privileges import Sudo
-from sealring.hosts.shell import Become, Shell, one, run_script
+from sealring.hosts.shell import Become, Shell, number, one, run_script
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ async def status(shell: Shell, service: str) -> ServiceStatus:
     Raises:
         SealringError: `node.service-missing`, `node.tool-missing`, and all of `run_script`.
     """
-    return service_status(await run_script(shell, "status", variables={"unit": service}, timeout=60))
+    return service_status(await run_script(shell, "status", variables={"unit": service}, timeout=60), shell)
 
 
-def service_status(pairs: list[tuple[str, str]]) -> ServiceStatus:
+def service_status(pairs: list[tuple[str, str]], shell: Shell) -> ServiceStatus:
     """What the lines of status.sh say."""
     pid, restarts = one(pairs, "pid"), one(pairs, "restarts")
     return ServiceStatus(
         active=bool(pid),
         state=f"{one(pairs, 'active')}/{one(pairs, 'sub')}",
-        pid=int(pid or 0),
-        restarts=int(restarts or 0),
+        pid=number(pid or "0", "MainPID", shell),
+        restarts=number(restarts or "0", "NRestarts", shell),
         started_ticks=one(pairs, "started"),
         user=one(pairs, "user"),
         group=one(pairs, "group"),

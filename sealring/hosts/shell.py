@@ -143,6 +143,17 @@ def answer(name: str, done: Completed, address: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def number(text: str, what: str, shell: Shell) -> int:
+    """A whole number that a host printed.
+
+    Raises:
+        SealringError: `node.script-failed`, when it is none.
+    """
+    if not re.fullmatch(r"-?[0-9]{1,18}", text.strip()):
+        raise refusal("node.script-failed", f"{what}: expected a number, the node said {text[:60]!r}", shell.address)
+    return int(text)
+
+
 def one(pairs: list[tuple[str, str]], key: str) -> str:
     """The value of a key that is there at most once; empty when it is not there."""
     values = [value for name, value in pairs if name == key]

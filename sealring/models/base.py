@@ -1,8 +1,11 @@
 """Two kinds of model: what a person writes (unknown keys are refused) and what our own parts tell each other."""
 
+import re
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 
 class Input(BaseModel):
@@ -22,6 +25,40 @@ class Fact(BaseModel):
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in lower-case hexadecimal. Of a certificate: over its DER bytes."""
+
+
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=1000)]
+"""One line of text: what is shown on pages, kept in histories and handed to shells holds no control characters."""
+
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+
+
+def _address(text: str) -> str:
+    """An IP address or a host name (RFC 1123, underscores allowed); the reason names what is too much."""
+    try:
+        ip_address(text)
+    except ValueError:
+        labels = text.removesuffix(".").split(".")
+        if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+            said = " without a port: ports have keys of their own" if re.search(r":\d+$", text) else ""
+            raise ValueError(f"expected an IP address or a host name{said}") from None
+    if "%" in text:
+        raise ValueError("expected an address without a zone: no other host could use it")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""An IP address or a host name, nothing beside it."""
+
+
+def _path(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path has no NUL character")
+    return path
+
+
+LocalPath = Annotated[Path, AfterValidator(_path)]
+"""A path on the worker's computer."""
 
 
 def short(digest: str) -> str:

@@ -10,51 +10,55 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from sealring.models.base import Fact, Input
+from sealring.models.base import Address, Fact, Input, Line, LocalPath
 
-ClusterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+CLUSTER_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+ClusterName = Annotated[str, StringConstraints(pattern=CLUSTER_NAME)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Duration = Annotated[timedelta, Field(gt=timedelta(0))]
+Duration = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=20))]  # a socket can wait 2^31 ms, 24 days
+Lifetime = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=36500))]
+Pause = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=1))]
+Many = 10_000  # more of anything than a ring has nodes
 Apply = Literal["auto", "reload", "restart"]
 
 
 class SshHost(Input):
     """Where one node's SSH server listens, when that is not the node's own address."""
 
-    host: str | None = Field(None, description="Host name or address; default: the node's address.")
+    host: Address | None = Field(None, description="Host name or address; default: the node's address.")
     port: Port | None = Field(None, description="Default: the port of the ssh section.")
 
 
 class SshSettings(Input):
     """How hosts are reached. Host keys are always verified; there is no switch for that."""
 
-    user: str | None = Field(None, description="Login name; default: the user the worker runs as.")
+    user: Line | None = Field(None, min_length=1, description="Login name; default: the user the worker runs as.")
     port: Port = 22
-    known_hosts: Path = Field(
+    known_hosts: LocalPath = Field(
         Path("~/.ssh/known_hosts"), description="OpenSSH known_hosts file; @cert-authority lines are honoured."
     )
-    private_key: Path | None = Field(None, description="Private key file (0600); default: the SSH agent.")
-    certificate: Path | None = Field(None, description="OpenSSH user certificate that belongs to private_key.")
+    private_key: LocalPath | None = Field(None, description="Private key file (0600); default: the SSH agent.")
+    certificate: LocalPath | None = Field(None, description="OpenSSH user certificate that belongs to private_key.")
     connect_timeout: Duration = Field(timedelta(seconds=30), description="TCP connection and key exchange.")
     login_timeout: Duration = Field(timedelta(seconds=30), description="Authentication.")
     command_timeout: Duration = Field(timedelta(seconds=300), description="One command, start to end.")
     idle_timeout: Duration = Field(
         timedelta(seconds=60), description="Silence after which a host that answers no keep-alive is given up."
     )
-    max_logins: int = Field(8, ge=1, description="Logins in progress at once, per worker.")
-    max_channels: int = Field(8, ge=1, description="Channels open at once on one connection; sshd allows 10.")
-    hosts: dict[str, SshHost] = Field(default_factory=dict, description="Exceptions, by node address.")
+    max_logins: int = Field(8, ge=1, le=Many, description="Logins in progress at once, per worker.")
+    max_channels: int = Field(8, ge=1, le=Many, description="Channels open at once on one connection; sshd allows 10.")
+    hosts: dict[Address, SshHost] = Field(default_factory=dict, description="Exceptions, by node address.")
 
 
 class CqlSettings(Input):
     """How the ring is observed over CQL."""
 
     port: Port = 9042
-    ca: Path | None = Field(None, description="PEM file of the authorities that sign the nodes' certificates.")
-    certificate: Path | None = Field(None, description="Client certificate (PEM, with chain) for mutual TLS.")
-    private_key: Path | None = Field(None, description="Private key of the client certificate (PEM, 0600).")
-    username: str | None = None
-    password_file: Path | None = Field(None, description="File (0600) that holds the password of username.")
+    ca: LocalPath | None = Field(None, description="PEM file of the authorities that sign the nodes' certificates.")
+    certificate: LocalPath | None = Field(None, description="Client certificate (PEM, with chain) for mutual TLS.")
+    private_key: LocalPath | None = Field(None, description="Private key of the client certificate (PEM, 0600).")
+    username: Line | None = None
+    password_file: LocalPath | None = Field(None, description="File (0600) that holds the password of username.")
     connect_timeout: Duration = timedelta(seconds=10)
 
 
@@ -63,23 +67,23 @@ class ServiceSettings(Input):
 
     name: str = Field("cassandra", pattern=r"^[A-Za-z0-9@_.:-]+$", description="systemd unit.")
     nodetool: str = Field("nodetool", pattern=r"^[A-Za-z0-9_./-]+$", description="Command or absolute path.")
-    config: str | None = Field(
-        None, description="Path of cassandra.yaml on the nodes; default: asked of the running process."
+    config: Line | None = Field(
+        None, min_length=1, description="Path of cassandra.yaml on the nodes; default: asked of the running process."
     )
     start_timeout: Duration = Field(timedelta(minutes=5), description="Until the node serves and its peers see it up.")
     drain_timeout: Duration = Field(timedelta(minutes=2), description="Then the service is stopped anyway.")
     sudo: Literal["auto", "never"] = Field("auto", description="auto: `sudo -n`, and only where it is needed.")
-    keep_generations: int = Field(5, ge=2, description="Generations kept on a node's disk.")
+    keep_generations: int = Field(5, ge=2, le=Many, description="Generations kept on a node's disk.")
 
 
 class MaterialPolicy(Input):
     """What a certificate must satisfy to be put on a node."""
 
-    min_rsa_bits: int = Field(2048, ge=1024)
+    min_rsa_bits: int = Field(2048, ge=1024, le=16384)
     curves: tuple[str, ...] = Field(("secp256r1", "secp384r1", "secp521r1"), description="Allowed EC curves.")
-    min_remaining: Duration = Field(timedelta(days=1), description="Validity left when it is delivered.")
-    max_validity: Duration = Field(timedelta(days=825), description="Longer-lived leaves are warned about.")
-    clock_margin: timedelta = Field(timedelta(minutes=1), description="notBefore lies this far before every clock.")
+    min_remaining: Lifetime = Field(timedelta(days=1), description="Validity left when it is delivered.")
+    max_validity: Lifetime = Field(timedelta(days=825), description="Longer-lived leaves are warned about.")
+    clock_margin: Pause = Field(timedelta(minutes=1), description="notBefore lies this far before every clock.")
     names: tuple[str, ...] = Field((), description="DNS names every node's certificate must carry (what clients use).")
 
 
@@ -87,16 +91,20 @@ class RolloutSettings(Input):
     """Defaults for rollouts of this cluster; a request may override the ones it has too."""
 
     wave: Literal["node", "rack"] = Field("node", description="What is activated together.")
-    max_parallel: int = Field(10, ge=1, description="Nodes of a rack wave at once; preparation uses it too.")
+    max_parallel: int = Field(10, ge=1, le=Many, description="Nodes of a rack wave at once; preparation uses it too.")
     apply: Apply = Field("auto", description="auto: reload where the version can, restart where it must.")
     allow_restart: bool = Field(True, description="Whether auto may restart a node that a reload did not convince.")
-    failure_budget: int = Field(0, ge=0, description="Nodes that may fail (and be rolled back) before the plan stops.")
+    failure_budget: int = Field(
+        0, ge=0, le=Many, description="Nodes that may fail (and be rolled back) before the plan stops."
+    )
     on_failure: Literal["stop", "ask"] = Field("stop", description="ask: wait for `resolve` before giving up.")
     decision_timeout: Duration = Field(timedelta(hours=1), description="Then the safe default (stop) is taken.")
     verification_required: bool = Field(True, description="false: findings after activation are only reported.")
     rollback_on_failure: bool = Field(True, description="false: a failed node is left for a person.")
-    vantages: int = Field(2, ge=1, description="Peers through which every listener is probed, besides the worker.")
-    settle: timedelta = Field(timedelta(seconds=3), description="A node must stay well this long.")
+    vantages: int = Field(
+        2, ge=1, le=Many, description="Peers through which every listener is probed, besides the worker."
+    )
+    settle: Pause = Field(timedelta(seconds=3), description="A node must stay well this long.")
 
 
 class VaultSettings(Input):
@@ -126,7 +134,7 @@ class ClusterFile(Input):
     """One ring. Docs: docs/examples/cluster.yaml; JSON schema: docs/cluster.schema.json."""
 
     name: ClusterName
-    contact_points: tuple[str, ...] = Field(min_length=1, description="Addresses of some nodes; the rest is found.")
+    contact_points: tuple[Address, ...] = Field(min_length=1, description="Addresses of some nodes; the rest is found.")
     ssh: SshSettings = SshSettings()
     cql: CqlSettings = CqlSettings()
     service: ServiceSettings = ServiceSettings()

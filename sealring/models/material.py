@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sealring.models.base import Fact, Input, Sha256
+from sealring.models.base import Fact, Input, Line, Sha256
 from sealring.models.evidence import Finding
 
 
@@ -16,7 +16,7 @@ class MaterialRef(Input):
     """
 
     provider: Literal["files", "vault"] = "files"
-    path: str = Field(
+    path: Line = Field(
         min_length=1,
         description="For `files`: a directory readable by the deploy workers. For `vault`: mount of a KV engine "
         "(version 2) and path in it, `kv/cassandra/prod`.",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from sealring.models.base import Fact, Sha256
 from sealring.models.cluster import Listener, NodeRef
@@ -48,7 +48,7 @@ class Generation(Fact):
 
     id: Sha256
     leaf_sha256: Sha256
-    not_after: datetime
+    not_after: AwareDatetime
     trust: tuple[Sha256, ...] = ()
     adopted: bool = Field(False, description="Found on the node, not delivered by a rollout.")
 

@@ -2,17 +2,20 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from sealring.models.base import Fact, Input, Sha256
-from sealring.models.cluster import Apply, ClusterName, NodeRef, RolloutSettings
+from sealring.models.base import Address, Fact, Input, Line, Sha256
+from sealring.models.cluster import Apply, ClusterName, Many, NodeRef, RolloutSettings
 from sealring.models.evidence import Finding, Served, Verdict, Verification
 from sealring.models.material import MaterialRef, ResolvedMaterial
 from sealring.models.node import ClusterView, Generation
 from sealring.models.plan import Goal, Plan, Target
 from sealring.models.problem import Problem
+
+Check = Annotated[str, StringConstraints(pattern=r"^[a-z-]+\.[a-z-]+$", max_length=64)]
+"""The code of a check: `material.chain`."""
 
 
 class RolloutRequest(Input):
@@ -21,18 +24,27 @@ class RolloutRequest(Input):
     cluster: ClusterName
     goal: Goal = "deploy"
     material: MaterialRef | None = Field(None, description="Needed to deploy; a rollback takes none.")
-    nodes: tuple[str, ...] = Field((), description="Only these addresses; empty: all nodes.")
+    nodes: tuple[Address, ...] = Field((), max_length=Many, description="Only these addresses; empty: all nodes.")
     dry_run: bool = Field(False, description="Stop after the plan; nothing on any node changes.")
     apply: Apply | None = Field(None, description="Overrides the cluster file.")
     wave: Literal["node", "rack"] | None = Field(None, description="Overrides the cluster file.")
-    failure_budget: int | None = Field(None, ge=0, description="Overrides the cluster file.")
+    failure_budget: int | None = Field(None, ge=0, le=Many, description="Overrides the cluster file.")
     on_failure: Literal["stop", "ask"] | None = Field(None, description="Overrides the cluster file.")
-    waive: tuple[str, ...] = Field(
+    waive: tuple[Check, ...] = Field(
         (),
+        max_length=100,
         description="Codes of checks whose failure shall not block: `material.trusted-by-peers`. Kept in the report.",
     )
-    requester: str = ""
-    reason: str = ""
+    requester: Line = ""
+    reason: Line = ""
+
+    @field_validator("nodes")
+    @classmethod
+    def _no_node_twice(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
+        twice = next((node for node in nodes if nodes.count(node) > 1), None) if len(set(nodes)) < len(nodes) else None
+        if twice:
+            raise ValueError(f"{twice} stands twice: was another node meant?")
+        return nodes
 
     @model_validator(mode="after")
     def _material_goes_with_deploy(self) -> "RolloutRequest":

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sealring.models.base import Fact, Input
+from sealring.models.base import Address, Fact, Input, Line
 from sealring.models.plan import Goal
 from sealring.models.problem import Problem
 from sealring.models.rollout import NodeState, Phase, Timing
@@ -14,17 +14,17 @@ from sealring.models.rollout import NodeState, Phase, Timing
 class Command(Input):
     """A word from a person or a service to a running rollout: abort, pause, resume."""
 
-    reason: str = ""
-    by: str = ""
+    reason: Line = ""
+    by: Line = ""
 
 
 class Resolution(Input):
     """The answer to a decision about one node."""
 
-    node: str = Field(min_length=1, description="Address of the node the question is about.")
+    node: Address = Field(description="Address of the node the question is about.")
     action: Literal["retry", "skip", "stop"]
-    reason: str = ""
-    by: str = ""
+    reason: Line = ""
+    by: Line = ""
 
 
 class Decision(Fact):
@@ -70,3 +70,4 @@ class NodeStep(Fact):
     step: str
     paused: bool = False
     timings: tuple[Timing, ...] = ()
+    remark: str = Field("", description="A signal that was ignored, and why.")

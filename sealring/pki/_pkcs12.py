@@ -7,8 +7,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from sealring.errors import Actor, SealringError, refuse
+from sealring.pki._rounds import MAX_KEY_BYTES, MAX_ROUNDS, cost
 from sealring.pki.certificates import MALFORMED, Certificates, checked
 from sealring.pki.keys import PrivateKey, SigningKey, not_a_key, wrong_password
+
+_MOST = 1000  # the public web's authorities are about 150
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ def open_pkcs12(data: bytes, password: str, where: str, actor: Actor) -> Opened:
     """
     if not looks_like_pkcs12(data):
         raise bad_format(where, "it is not a whole PKCS#12 file", actor)
+    rounds, key_bytes = cost(data)
+    if rounds > MAX_ROUNDS:
+        raise bad_format(where, f"its password is derived in {rounds} rounds, Java stops at {MAX_ROUNDS}", actor)
+    if key_bytes > MAX_KEY_BYTES:
+        raise not_a_key(where, "its private key is larger than RSA 8192")
     try:
         store = pkcs12.load_pkcs12(data, password.encode())
     except UnsupportedAlgorithm:
@@ -59,6 +67,8 @@ def open_pkcs12(data: bytes, password: str, where: str, actor: Actor) -> Opened:
         raise wrong_password(where, "the PKCS#12 store", actor) from None
     if store.key is not None and not isinstance(store.key, SigningKey):
         raise not_a_key(where, "its key cannot sign, so it cannot serve TLS")
+    if len(store.additional_certs) > _MOST:
+        raise bad_format(where, f"it has more than {_MOST} certificates", actor)
     return Opened(
         leaf=checked(store.cert.certificate, where) if store.cert else None,
         key=PrivateKey(store.key) if store.key else None,

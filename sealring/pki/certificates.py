@@ -22,13 +22,15 @@ MALFORMED = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    OverflowError,
 )
 """What `cryptography` raises over bytes that are not, or not wholly, what they claim to be."""
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----.*?-----END \1-----", re.DOTALL)
 _BEGIN = b"-----BEGIN "
+_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----")
 _CERTIFICATE = b"CERTIFICATE"
 _MOST = 1000  # the public web's authorities are about 150
+_MOST_BYTES = 64 * 1024  # of one certificate; a whole handshake message of Java has 32 KiB (maxHandshakeMessageSize)
 
 
 def load_certificates(data: bytes, where: str) -> Certificates:
@@ -45,9 +47,7 @@ def load_certificates(data: bytes, where: str) -> Certificates:
     """
     if _BEGIN not in data:
         return (load_der_certificate(data, where),)
-    if data.count(_BEGIN) > _MOST:
-        raise not_a_certificate(where, f"it has more than {_MOST} PEM blocks")
-    blocks = [(match.group(1), match.group(0)) for match in _BLOCK.finditer(data)]
+    blocks = pem_blocks(data, where)
     if any(label.endswith(b"PRIVATE KEY") for label, _ in blocks):
         raise refuse(
             "material.key-exposed",
@@ -55,12 +55,30 @@ def load_certificates(data: bytes, where: str) -> Certificates:
             f"Take the private key out of {where}; if others could read the file, replace the key.",
             actor=Actor.PKI_ADMIN,
         )
-    if len(blocks) != data.count(_BEGIN):
-        raise not_a_certificate(where, "a PEM block does not end")
     foreign = sorted({label.decode() for label, _ in blocks if label != _CERTIFICATE})
     if foreign:
         raise not_a_certificate(where, f"found PEM blocks of type {', '.join(foreign)}")
     return tuple(_read(block, f"{where}, certificate {i}", pem=True) for i, (_, block) in enumerate(blocks, 1))
+
+
+def pem_blocks(data: bytes, where: str) -> list[tuple[bytes, bytes]]:
+    """Label and whole text of each PEM block, in one pass over the file.
+
+    Raises:
+        SealringError: material.not-a-certificate when there are more than 1000 blocks, or one does not end.
+    """
+    blocks: list[tuple[bytes, bytes]] = []
+    at = 0
+    while (begin := data.find(_BEGIN, at)) >= 0:
+        label = _LABEL.match(data, begin)
+        end = data.find(b"-----END " + label[1] + b"-----", label.end()) if label else -1
+        if label is None or end < 0:
+            raise not_a_certificate(where, "a PEM block does not end")
+        if len(blocks) == _MOST:
+            raise not_a_certificate(where, f"it has more than {_MOST} PEM blocks")
+        at = end + len(label[1]) + 14
+        blocks.append((label[1], data[begin:at]))
+    return blocks
 
 
 def load_der_certificate(data: bytes, where: str) -> x509.Certificate:
@@ -80,6 +98,8 @@ def checked(certificate: x509.Certificate, where: str) -> x509.Certificate:
     Raises:
         SealringError: material.not-a-certificate.
     """
+    if len(der(certificate)) > _MOST_BYTES:
+        raise not_a_certificate(where, f"a certificate has more than {_MOST_BYTES} bytes")
     try:
         facts(certificate)
     except MALFORMED as error:

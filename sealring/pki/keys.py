@@ -1,5 +1,6 @@
 """Private keys, held so that they cannot slip out: not in a repr, a log, a pickle, a payload or an error."""
 
+import base64
 import hashlib
 import hmac
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealring.errors import Actor, SealringError, refuse
+from sealring.pki._rounds import MAX_KEY_BYTES, MAX_ROUNDS, cost
 
 SigningKey = (
     rsa.RSAPrivateKey
@@ -88,6 +90,11 @@ def load_private_key(data: bytes, where: str, *, password: str | None = None) ->
     pem = b"-----BEGIN" in data
     if pem and data.count(b"PRIVATE KEY-----") != 2:
         raise not_a_key(where, "it does not hold exactly one whole private key")
+    der = _der_of(data) if pem else data
+    if len(der) > MAX_KEY_BYTES:
+        raise not_a_key(where, "its private key is larger than RSA 8192")
+    if cost(der)[0] > MAX_ROUNDS:
+        raise not_a_key(where, f"its password is derived in more than {MAX_ROUNDS} rounds")
     encrypted = pem and (b"ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data)
     if encrypted and password is None:
         raise _encrypted(where)
@@ -105,6 +112,16 @@ def load_private_key(data: bytes, where: str, *, password: str | None = None) ->
     if not isinstance(key, SigningKey):
         raise not_a_key(where, "its key cannot sign, so it cannot serve TLS")
     return PrivateKey(key)
+
+
+def _der_of(pem: bytes) -> bytes:
+    """What the first PEM block holds; cut short where it is no base64."""
+    body = pem.partition(b"-----BEGIN")[2].partition(b"-----")[2].partition(b"-----")[0]
+    text = body.rpartition(b"\n\n")[2]  # RFC 1421 headers end with an empty line
+    try:
+        return base64.b64decode(text)
+    except ValueError:
+        return text
 
 
 def not_a_key(where: str, found: str) -> SealringError:

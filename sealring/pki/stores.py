@@ -9,8 +9,6 @@ Formats as Cassandra's `FileBasedSslContextFactory` and `PEMBasedSslContextFacto
   therefore written only where no password is configured.
 """
 
-import re
-
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -22,14 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
 from sealring.errors import Actor, SealringError, refuse
 from sealring.models.node import StoreFormat
 from sealring.pki._pkcs12 import bad_format, looks_like_pkcs12, open_pkcs12
-from sealring.pki.certificates import Certificates, fingerprint, load_certificates
+from sealring.pki.certificates import Certificates, fingerprint, load_certificates, pem_blocks
 from sealring.pki.keys import load_private_key
 from sealring.pki.material import Material, issuing_order, require_matching_key
 
 ALIAS = b"cassandra"
 
 _JKS_MAGIC = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")  # JKS and JCEKS
-_KEY_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----\r?\n?", re.DOTALL)
 
 
 def write_keystore(material: Material, store_format: StoreFormat, password: str) -> bytes:
@@ -94,16 +91,18 @@ def read_keystore(data: bytes, store_format: StoreFormat, password: str, where: 
     if _content(data, store_format, where) == "PKCS12":
         leaf, key, others = open_pkcs12(data, password, where, Actor.CASSANDRA_ADMIN).identity()
         return Material(leaf, issuing_order(leaf, others), key, ())
-    blocks = list(_KEY_BLOCK.finditer(data))
-    if password and not any(b"ENCRYPTED" in block.group(0) for block in blocks):
+    blocks = pem_blocks(data, where)
+    keys = [text for label, text in blocks if label.endswith(b"PRIVATE KEY")]
+    if password and not any(b"ENCRYPTED" in key for key in keys):
         raise refuse(
             "store.password",
             f"{where}: keystore_password is set and the PEM key is not encrypted, which Cassandra's PEMReader refuses",
             "Remove keystore_password from cassandra.yaml for this file.",
             actor=Actor.CASSANDRA_ADMIN,
         )
-    secret = b"".join(block.group(0) for block in blocks)
-    leaf, *chain = load_certificates(_KEY_BLOCK.sub(b"", data), where)
+    secret = b"\n".join(keys)
+    public = b"\n".join(text for label, text in blocks if not label.endswith(b"PRIVATE KEY"))
+    leaf, *chain = load_certificates(public, where)
     return Material(leaf, tuple(chain), load_private_key(secret, where, password=password or None), ())
 
 

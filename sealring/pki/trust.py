@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtensionOID
 from sealring.pki.certificates import Certificates, alternative_names, fingerprint, name_of
 
 _DEPTH = 10  # certificates in a path; OpenSSL and the JDK stop at about as many
+_COMPARISONS = 20_000  # signatures, 0.1 ms each; a store of the public web's authorities has 150 certificates
 _UNDERSTOOD = {
     ExtensionOID.BASIC_CONSTRAINTS,
     ExtensionOID.KEY_USAGE,
@@ -71,6 +72,8 @@ def find_path(
     seen = {fingerprint(leaf)}
     queue: list[Certificates] = [(leaf,)]
     for path in queue:
+        if len(queue) * len(candidates) > _COMPARISONS:
+            return f"more than {_COMPARISONS} signatures would have to be compared: too many authorities of one name"
         if fingerprint(path[-1]) in anchors:
             problem = _names_forbidden(path, at)
             if not problem:

@@ -53,10 +53,14 @@ def _chosen(view: ClusterView, addresses: tuple[str, ...]) -> tuple[NodeView, ..
     if unknown:
         raise refuse(
             "plan.unknown-node",
-            f"nodes: {', '.join(unknown)} not in cluster {view.cluster}, which has {', '.join(sorted(known))}",
+            f"nodes: {_some(unknown)} not in cluster {view.cluster}, which has {_some(sorted(known))}",
             "name nodes by the address that `sealring cluster inspect` shows",
         )
     return tuple(node for node in view.nodes if not addresses or node.node.address in addresses)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def _changed_last(view: ClusterView) -> tuple[NodeView, ...]:

@@ -28,6 +28,9 @@ from sealring.errors import SealringError, refuse
 from sealring.temporal.codec import EncryptionCodec
 from sealring.temporal.keyring import Keyring
 
+MOST_BYTES = 16 * 1024 * 1024
+"""Of a request. Temporal's server takes 2 MiB a payload and 4 MiB a message."""
+
 
 def codec_app(keyring: Keyring, ui_origin: str) -> Starlette:
     """`POST /encode` and `POST /decode`: Temporal's remote codec protocol (protobuf `Payloads` as JSON)."""
@@ -108,8 +111,13 @@ def _endpoint(
     transform: Callable[[Sequence[Payload]], Awaitable[list[Payload]]],
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                return JSONResponse({"message": f"the body has more than {MOST_BYTES} bytes"}, status_code=413)
         try:
-            payloads = _payloads(await request.body())
+            payloads = _payloads(bytes(body))
         except ValueError:
             return JSONResponse({"message": "the body is not Temporal payloads as JSON"}, status_code=400)
         try:
@@ -123,7 +131,10 @@ def _endpoint(
 
 def _payloads(body: bytes) -> Sequence[Payload]:
     """Raises ValueError for anything else."""
-    document = json.loads(body)
+    try:
+        document = json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(document, dict):
         raise ValueError("not an object")  # json_format would fail with an AttributeError
     try:

@@ -31,7 +31,7 @@ from sealring.models.problem import Problem
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL)
 # `keystore_password: x`, `"password": "x"`, `-Djavax.net.ssl.keyStorePassword=x`, `-storepass x`
 _PASSWORD = re.compile(
-    r"""((?:[\w.-]*(?:password|passwd|passphrase|secret)\w*["']?\s*[:=]\s*)|(?:-(?:storepass|keypass|pw)\s+))"""
+    r"""(?<![\w.-])((?:[\w.-]*(?:password|passwd|passphrase|secret)\w*["']?\s*[:=]\s*)|(?:-(?:storepass|keypass|pw)\s+))"""
     r"""("[^"]*"|'[^']*'|[^\s,;}]+)""",
     re.IGNORECASE,
 )
@@ -40,11 +40,17 @@ _LONG_RUN = re.compile(r"[A-Za-z0-9+/=_-]{64,}")
 _DIGEST_OR_WORD = re.compile(r"[0-9a-f]{0,128}|[a-z0-9_-]*|[A-Za-z_-]{0,40}")
 
 
+MOST_CHARACTERS = 20_000
+"""Of one error's text: histories and pages keep it, and patterns are looked for in it."""
+
+
 def redact(text: str) -> str:
     """The text without PEM blocks, passwords and long base64.
 
     Digests in lower-case hexadecimal and file paths stay: they are what makes an error useful. Where in doubt it goes.
     """
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[:MOST_CHARACTERS]} [and {len(text) - MOST_CHARACTERS} characters more]"
     text = _PEM.sub("[redacted PEM]", text)
     text = _LONG_RUN.sub(_redact_run, text)
     text = _URL_PASSWORD.sub(r"\1[redacted]\2", text)

@@ -22,6 +22,7 @@ from typing import NoReturn
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sealring.errors import SealringError, refuse
+from sealring.local_files import read_small
 
 SETTING = "keyring"
 """The name under which a process is told where its keyring is."""
@@ -137,9 +138,8 @@ def _new_id(number: int) -> str:
 
 def _read(path: Path) -> tuple[str, dict[str, bytes]]:
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read()
+        mode = stat.S_IMODE(path.stat().st_mode)
+        content = read_small(path)
     except OSError as error:
         raise refuse(
             "keyring.missing",
@@ -159,7 +159,7 @@ def _parse(path: Path, content: bytes) -> tuple[str, dict[str, bytes]]:
     """Messages name the field and never quote the content."""
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _invalid(path, "it is not JSON") from None
     if not isinstance(document, dict) or set(document) != {"active", "keys"} or not isinstance(document["keys"], dict):
         raise _invalid(path, 'it must have exactly the fields "active" and "keys"')

@@ -15,7 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from sealring.errors import SealringError
 from sealring.temporal.codec import EncryptionCodec
-from sealring.temporal.converter import SealringFailureConverter
+from sealring.temporal.converter import SealringFailureConverter, SealringPayloadConverter
 from sealring.temporal.interceptors import ErrorInterceptor
 from sealring.temporal.keyring import Keyring
 
@@ -63,6 +63,7 @@ def sealring_plugin(keyring: Keyring | None) -> SimplePlugin:
 def _data_converter(keyring: Keyring | None) -> DataConverter:
     return dataclasses.replace(
         pydantic_data_converter,
+        payload_converter_class=SealringPayloadConverter,
         payload_codec=EncryptionCodec(keyring),
         failure_converter_class=SealringFailureConverter,
     )

@@ -139,7 +139,7 @@ async def test_an_unreadable_intent_stops_everything(node: Node, shell: LocalShe
     for call in (flip(shell, node.place, NEW.id, rollout="r1"), read_disk(shell, node.place)):
         with pytest.raises(SealringError) as caught:
             await call
-        assert caught.value.code == "node.busy"
+        assert caught.value.code == "node.state-damaged"
 
 
 @pytest.mark.criterion("K1", "H17")

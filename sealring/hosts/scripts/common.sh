@@ -24,16 +24,30 @@ lock() {
     flock -w "$lock_wait" 9 || fail node.locked "$state_dir/lock"
 }
 
+encoded() { # FILE of ours, in base64 on one line; what is too big for one is cut, and then reads as damaged
+    if [ -f "$1" ]; then head -c 1048576 "$1" | base64 -w 0; fi
+}
+
 intent_field() { # NAME
     sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$state_dir/intent.json"
+}
+
+is_word() { # TEXT: one word that we may have written there, or nothing
+    case $1 in
+    *[!A-Za-z0-9_.:/-]*) return 1 ;;
+    esac
 }
 
 # Refuse when another rollout's intent is on the node; sets `intent` to ours or to nothing.
 guard() {
     intent=
     if [ -e "$state_dir/intent.json" ]; then
+        [ -f "$state_dir/intent.json" ] || fail node.state-damaged "$state_dir/intent.json"
         intent=$(intent_field rollout)
-        [ -n "$intent" ] && [ "$intent" = "$rollout" ] || fail node.busy "$intent"
+        [ -n "$intent" ] || fail node.state-damaged "$state_dir/intent.json"
+        is_word "$intent" && is_word "$(intent_field from)" && is_word "$(intent_field previous)" \
+            || fail node.state-damaged "$state_dir/intent.json"
+        [ "$intent" = "$rollout" ] || fail node.busy "$intent"
     fi
 }
 

@@ -1,4 +1,4 @@
 # One generation's manifest.
 file="$tls_dir/generations/$id/manifest.json"
 [ -r "$file" ] || fail node.generation-missing "$id"
-printf 'manifest=%s\n' "$(base64 -w 0 "$file")"
+printf 'manifest=%s\n' "$(encoded "$file")"

@@ -1,18 +1,21 @@
 # Read a node's generations. Arguments: the paths of the store files. Changes nothing.
 if [ -e "$state_dir/intent.json" ]; then
-    printf 'intent=%s\n' "$(base64 -w 0 "$state_dir/intent.json")"
+    printf 'intent=%s\n' "$(encoded "$state_dir/intent.json")"
 fi
 if [ -e "$state_dir/last.json" ]; then
-    printf 'last=%s\n' "$(base64 -w 0 "$state_dir/last.json")"
+    printf 'last=%s\n' "$(encoded "$state_dir/last.json")"
     printf 'last_at=%s\n' "$(stat -c %Y "$state_dir/last.json")"
 fi
 for link in current previous; do
     id=$(linked "$link")
     if [ -n "$id" ] && [ -r "$tls_dir/generations/$id/manifest.json" ]; then
         printf '%s=%s\n' "$link" "$id"
-        printf '%s_manifest=%s\n' "$link" "$(base64 -w 0 "$tls_dir/generations/$id/manifest.json")"
+        printf '%s_manifest=%s\n' "$link" "$(encoded "$tls_dir/generations/$id/manifest.json")"
     fi
 done
+if [ -e "$tls_dir/generations" ] && [ ! -d "$tls_dir/generations" ]; then
+    fail node.layout-unsupported "$tls_dir/generations"
+fi
 if [ -d "$tls_dir/generations" ]; then
     [ -r "$tls_dir/generations" ] && [ -x "$tls_dir/generations" ] || fail node.permission "$tls_dir/generations"
     for folder in "$tls_dir"/generations/*; do
@@ -22,7 +25,9 @@ if [ -d "$tls_dir/generations" ]; then
     done
 fi
 for path in "$@"; do
-    if [ -r "$path" ]; then
+    if [ -e "$path" ] && [ ! -f "$path" ]; then
+        fail node.not-a-file "$path"
+    elif [ -r "$path" ]; then
         printf 'store=%s %s\n' "$(digest "$path")" "$path"
     elif [ -e "$path" ]; then
         fail node.permission "$path"
