@@ -3,6 +3,7 @@
 It behaves like a unit with Type=simple, Restart=always, RestartSec=2, SuccessExitStatus=143: a service that dies is
 started again, for ever, so a node that cannot start crash-loops; `restart` answers once the process *was started*,
 whether or not it stays up. State is in <home>/service.json, commands come over <home>/service.sock (`lab.systemctl`).
+Every start is a line in journal.log beside the service's log: nothing that was started twice can hide there.
 The service dies with its manager, however that ends (prctl(2), PR_SET_PDEATHSIG).
 """
 
@@ -21,6 +22,7 @@ from lab.service_client import SOCKET, address
 from lab.state import start_ticks
 
 RESTART_S = 2.0
+JOURNAL = "journal.log"
 SUCCESS = (0, 128 + signal.SIGTERM, -signal.SIGTERM)  # the JVM ends a SIGTERM with exit code 143
 EXEC_FAILED = 203  # systemd's EXIT_EXEC
 
@@ -164,6 +166,8 @@ class Service:
             return
         self.state.pid = self.state.exec_pid = self._process.pid
         self.state.start_ticks = start_ticks(self._process.pid) or 0
+        with Path(self.unit.log).with_name(JOURNAL).open("a") as journal:  # noqa: ASYNC230  as above
+            journal.write(f"{self.state.started[0]:.3f} started pid={self.state.pid}\n")
         self._enter("running")
         self._watcher = asyncio.create_task(self._watch(self._process))
 
