@@ -166,7 +166,7 @@ class Service:
             return
         self.state.pid = self.state.exec_pid = self._process.pid
         self.state.start_ticks = start_ticks(self._process.pid) or 0
-        with Path(self.unit.log).with_name(JOURNAL).open("a") as journal:  # noqa: ASYNC230  as above
+        with Path(self.unit.log).with_name(JOURNAL).open("a") as journal:
             journal.write(f"{self.state.started[0]:.3f} started pid={self.state.pid}\n")
         self._enter("running")
         self._watcher = asyncio.create_task(self._watch(self._process))

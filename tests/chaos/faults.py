@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Literal
 
 from lab import hosts, ring
 from lab.authority import write_file
+from lab.faults import corrupt
 from lab.keys import host_files, write_host
 from lab.spec import NodeSpec
 from starters.exits import Exit
 from tests.chaos.gates import worker_folder
+from tests.chaos.judge import stores
 from tests.chaos.scene import HEARTBEAT, Scene
 
 Until = Literal["felt", "end"]
@@ -198,6 +199,31 @@ def _no_intent(scene: Scene, node: NodeSpec) -> None:
     (node.tls / ".sealring" / "intent.json").unlink(missing_ok=True)
 
 
+def _change_by_hand(scene: Scene, node: NodeSpec) -> None:
+    corrupt(node, str((stores(node) / "keystore.p12").resolve()))
+
+
+def _damage_staged(scene: Scene, node: NodeSpec) -> None:
+    """The generation that is about to be put in force: the youngest that is not."""
+    current = Path(os.readlink(node.tls / "current")).name
+    others = [path for path in (node.tls / "generations").iterdir() if path.name != current]
+    corrupt(node, str(max(others, key=lambda path: path.stat().st_mtime) / "keystore.p12"))
+
+
+def _change_password(scene: Scene, node: NodeSpec) -> None:
+    """In cassandra.yaml only: a process that runs does not read it again."""
+    configuration = node.conf / "cassandra.yaml"
+    shutil.copy2(configuration, node.home / "cassandra.yaml.kept")
+    text = configuration.read_text().replace(ring.store_password(scene.spec), "not-the-password")
+    configuration.write_text(text)
+
+
+def _right_password(scene: Scene, node: NodeSpec) -> None:
+    kept = node.home / "cassandra.yaml.kept"
+    if kept.exists():
+        kept.replace(node.conf / "cassandra.yaml")
+
+
 FAULTS = {
     fault.name: fault
     for fault in (
@@ -218,10 +244,8 @@ FAULTS = {
         Fault("restart by hand", _restart_by_hand, _wait_up, starts=1),
         Fault("host key changed", _other_host_key, _own_host_key, "end", early=True),
         Fault("another rollout's intent", _foreign_intent, _no_intent, "end", early=True),
+        Fault("a file in force changed by hand", _change_by_hand, _change_by_hand, "end", early=True),
+        Fault("the staged generation damaged", _damage_staged, lasts="end", early=True),
+        Fault("store password changed", _change_password, _right_password, "end", early=True),
     )
 }
-
-
-def pause(seconds: float) -> None:
-    """Some faults are a length of time."""
-    time.sleep(seconds)

@@ -26,13 +26,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 MV = """#!/bin/sh
 # The node's mv: holds the one move that a test wants held (tests/chaos/gate.py).
-if [ -n "${SEALRING_GATE:-}" ]; then
-    case "$*" in
-    *"$SEALRING_GATE_AT"*)
-        if mkdir "$SEALRING_GATE/reached" 2>/dev/null; then
-            while [ ! -e "$SEALRING_GATE/release" ] && [ -d "$SEALRING_GATE" ]; do sleep 0.02; done
-        fi ;;
-    esac
+if [ -n "${SEALRING_GATE:-}" ] && printf %s "$*" | grep -qE -e "$SEALRING_GATE_AT"; then
+    if mkdir "$SEALRING_GATE/reached" 2>/dev/null; then
+        while [ ! -e "$SEALRING_GATE/release" ] && [ -d "$SEALRING_GATE" ]; do sleep 0.02; done
+    fi
 fi
 exec /bin/mv "$@"
 """

@@ -29,8 +29,8 @@ class Gate:
     Args:
         place: `node`: a script that SSH brings; `worker`: an activity.
         pattern: regular expression over the script's text, or over "WORKFLOW-ID ACTIVITY".
-        moment: `before`, `after` (done, the answer not yet sent), or on a node `mv:TEXT`: before it moves a file whose
-            name holds TEXT, in the middle of the script.
+        moment: `before`, `after` (done, the answer not yet sent), or on a node `mv:PATTERN`: in the middle of the
+            script, before a move whose arguments match.
         skip: how many matches pass first; workers only.
     """
 

@@ -53,7 +53,9 @@ def play(scene: Scene, cell: Cell) -> Result:
     result = Result(**asdict(cell))
     fault, step = FAULTS[cell.fault], STEPS[cell.step]
     load = LoadProcess(scene.spec) if scene.kind == "real" else None
-    scene.heal()
+    if not scene.well:
+        scene.heal()
+    scene.well = False
     scene.engine.cut_histories(step.story == "long")
     if load:
         load.start()
@@ -69,6 +71,7 @@ def play(scene: Scene, cell: Cell) -> Result:
             summary = load.stop()
             if summary.failed or summary.wrong:
                 result.wrong.append(f"the client load: {summary.failed} queries failed, {summary.wrong} wrong answers")
+    scene.well = not result.wrong
     result.seconds = round(time.monotonic() - begun, 1)
     return result
 

@@ -1,14 +1,12 @@
 """A ring, its engine and its client load, with every process within reach of a fault."""
 
 import asyncio
-import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -95,13 +93,12 @@ class ChaosEngine(Engine):
 
 @dataclass
 class Scene:
-    """What a cell is played on. Faults put what `mend` must undo into `undo`."""
+    """What a cell is played on."""
 
     spec: LabSpec
     engine: ChaosEngine
     kind: str
-    watching: "subprocess.Popen[str] | None" = None
-    undo: list[object] = field(default_factory=list)
+    well: bool = False  # nothing is left of the cell before
 
     @property
     def victim(self) -> NodeSpec:
@@ -181,7 +178,7 @@ def anew(node: NodeSpec) -> None:
 
 
 @contextmanager
-def built(spec: LabSpec, kind: str, progress: object = print) -> Iterator[Scene]:
+def built(spec: LabSpec, kind: str) -> Iterator[Scene]:
     """A ring with gates, and an engine beside it; what runs already of the ring is kept."""
     lifecycle.up(spec, print, engine=False)
     for node in spec.ring:
@@ -199,13 +196,3 @@ def built(spec: LabSpec, kind: str, progress: object = print) -> Iterator[Scene]
         for name in sorted(engine.processes, key=lambda name: name == "temporal"):
             engine.processes[name].send_signal(signal.SIGCONT)
             engine.stop(name)
-
-
-def wait(seconds: float) -> None:
-    """For faults that are a length of time, not an event."""
-    time.sleep(seconds)
-
-
-def is_root() -> bool:
-    """Some faults need root: mounts, files of somebody else."""
-    return os.geteuid() == 0

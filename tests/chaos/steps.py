@@ -39,6 +39,7 @@ def _script(first_words: str, moment: str) -> Gate:
 
 
 _FLIP = r"(?m)^# Put a generation in force\."
+_KEY_NEXT = r"mv:keystore|\.current\."  # in place: the truststore is new, the keystore old; slots: just before the flip
 _STAGE = r"(?m)^# Write a generation beside"
 _ADOPT = r"(?m)^# Keep what is in force as a generation"
 _RESTART = r"(?m)^# Restart a unit;"
@@ -52,11 +53,11 @@ STEPS = {
         Step("observe", _activity("observe_cluster"), "ring"),
         Step("plan", _activity("make_plan"), "ring"),
         Step("inspect", _activity("validate_node")),
-        Step("back up", _script(_ADOPT, "mv:.incoming"), early=_script(_ADOPT, "before"), anew=True),
-        Step("transfer", _script(_STAGE, "mv:.incoming"), early=_script(_STAGE, "before")),
+        Step("back up", _script(_ADOPT, r"mv:\.incoming"), early=_script(_ADOPT, "before"), anew=True),
+        Step("transfer", _script(_STAGE, r"mv:\.incoming"), early=_script(_STAGE, "before")),
         Step("check", _activity("preflight_node")),
         Step("wave start", _activity("check_ring", skip=1), "ring"),
-        Step("activate", _script(_FLIP, "mv:keystore"), early=_script(_FLIP, "before")),
+        Step("activate", _script(_FLIP, _KEY_NEXT), early=_script(_FLIP, "before")),
         Step("reload", _script(_RELOAD, "before")),
         Step("drain", _script(_DRAIN, "after"), "restart", early=_script(_DRAIN, "before")),
         Step("restart", _script(_RESTART, "after"), "restart", early=_script(_RESTART, "before")),
@@ -64,7 +65,7 @@ STEPS = {
         Step("settle", _script(_SETTLE, "before")),
         Step(
             "roll back",
-            _script(rf"(?s)step=rollback.*{_FLIP.removeprefix('(?m)^')}", "mv:keystore"),
+            _script(rf"(?s)step=rollback.*{_FLIP.removeprefix('(?m)^')}", _KEY_NEXT),
             "rollback",
             early=_script(r"step=rollback", "before"),
         ),
