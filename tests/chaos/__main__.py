@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import sys
 import threading
 import time
@@ -47,14 +48,14 @@ def possible(cell: Cell) -> bool:
     return os.geteuid() == 0 or not FAULTS[cell.fault].root
 
 
-def play_all(kind: str, spec: LabSpec, wanted: list[Cell], book: Book, end: float) -> None:
-    """One ring's cells, one after the other, until the time is over."""
+def play_lane(kind: str, spec: LabSpec, todo: "queue.SimpleQueue[Cell]", book: Book, end: float) -> None:
+    """Play cells of one kind on one ring, until there are no more or the time is over."""
     try:
         with built(spec, kind) as scene:
-            for cell in wanted:
-                if time.monotonic() > end:
-                    return
-                book.note(play(scene, cell))
+            while time.monotonic() < end:
+                book.note(play(scene, todo.get_nowait()))
+    except queue.Empty:
+        pass
     finally:
         lifecycle.down(spec)
 
@@ -66,11 +67,14 @@ def main() -> int:
     book = Book(tools.cache() / "chaos" / "results.jsonl", fresh=os.environ.get("FRESH") == "1")
     open_ = [cell for cell in wanted if cell not in book.results or book.results[cell].wrong]
     print(f"{len(wanted)} cells, {len(open_)} of them to play", flush=True)
-    threads = []
-    for kind, spec in rings().items():
-        todo = [cell for cell in open_ if cell.ring == kind]
-        if todo:
-            threads.append(threading.Thread(target=play_all, args=(kind, spec, todo, book, end)))
+    todo: dict[str, queue.SimpleQueue[Cell]] = {kind: queue.SimpleQueue() for kind in rings()}
+    for cell in open_:
+        todo[cell.ring].put(cell)
+    threads = [
+        threading.Thread(target=play_lane, args=(kind, spec, todo[kind], book, end))
+        for kind, specs in rings().items()
+        for spec in specs[: todo[kind].qsize()]
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -55,10 +55,10 @@ MATTER_MOST: tuple[tuple[str, str], ...] = ()
 """Played by `make test`."""
 
 
-def rings() -> dict[str, LabSpec]:
-    """The rings that cells are played on, by kind."""
-    folder, port = tools.cache() / "chaos", 17238 + 10 * NET
-    return {"real": LabSpec(folder / "real", first=51, temporal_port=port)}
+def rings() -> dict[str, list[LabSpec]]:
+    """The rings that cells are played on, by kind; those of one kind share its cells."""
+    folder, port = tools.cache() / "chaos", 17233 + 10 * NET
+    return {"real": [LabSpec(folder / "real", first=51, temporal_port=port + 5)]}
 
 
 def cells() -> list[Cell]:

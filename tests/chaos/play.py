@@ -97,10 +97,9 @@ def _played(scene: Scene, fault: Fault, step: Step, result: Result) -> list[str]
         hold.clear()
     result.outcome = _told(report)
     found = [*judge.wrong_with(report)]
+    if step.story == "long" and not scene.was_cut():
+        found.append("the history was not cut")
     rounds = 1
-    if report.outcome is not Phase.DONE and step.story == "rollback":
-        bad = [n.state.value for n in report.nodes if n.state is not NodeState.ROLLED_BACK]
-        result.outcome += f" ({', '.join(bad)})" if bad else ""
     scene.heal()
     fault.mend(scene, victim)
     found += judge.wrong_on_nodes(scene.spec, before)

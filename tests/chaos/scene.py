@@ -119,6 +119,10 @@ class Scene:
         """Whether some step in hand is being repeated, or the rollout is over: the fault was felt."""
         return asyncio.run(self._repeats())
 
+    def was_cut(self) -> bool:
+        """Whether the last rollout has continued as new."""
+        return asyncio.run(self._cut())
+
     def report(self) -> RolloutReport:
         """Wait for the end of the last rollout."""
         done = self.engine.cli("rollout", "watch", "lab", "--json")
@@ -137,6 +141,11 @@ class Scene:
             return (await client.get_workflow_handle("tls-rollout/lab").describe()).status
         except (RPCError, RuntimeError):
             return None
+
+    async def _cut(self) -> bool:
+        handle = (await self._client()).get_workflow_handle("tls-rollout/lab")
+        told = (await handle.describe()).raw_description.workflow_execution_info
+        return told.first_run_id != told.execution.run_id
 
     async def _repeats(self) -> bool:
         try:
