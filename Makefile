@@ -10,13 +10,14 @@ ifneq ($(TRUST),)
 export PIP_CERT ?= $(TRUST)
 endif
 
-.PHONY: help demo test check bench lab clean up down status load
+.PHONY: help demo test check bench chaos lab clean up down status load
 
 help:
 	@echo "make demo    a real ring on this computer gets new certificates under load (about 3 minutes)"
 	@echo "make test    all tests, on real parts"
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make bench   speeds of this engine on this computer"
+	@echo "make chaos   every fault at every step, on real parts; MINUTES=25, goes on where it stopped, FRESH=1 starts anew"
 	@echo "make lab up | down | status | load    the real ring by itself"
 
 $(READY): requirements-dev.txt pyproject.toml
@@ -44,6 +45,9 @@ check: $(READY)
 
 bench: $(READY)
 	@$(PY) -m bench $(ARGS)
+
+chaos: $(READY)
+	@MINUTES=$(MINUTES) FRESH=$(FRESH) $(PY) -m tests.chaos
 
 lab: $(READY)
 	@$(PY) -m lab $(filter-out lab,$(MAKECMDGOALS)) $(ARGS)

@@ -337,11 +337,11 @@ def _refusal(refused: list[NodeOutcome]) -> Problem:
     first = refused[0]
     finding = next((f for f in first.findings if f.verdict.value == "fail"), None)
     more = f"; and {len(refused) - 5} more nodes" if len(refused) > 5 else ""
-    return Problem(
-        code=finding.check if finding else first.problem.code if first.problem else "preflight.refused",
-        message=f"preparation refused, nothing was touched: {'; '.join(texts)}{more}",
-        error_class=ErrorClass.STOP,
+    cause = first.problem or Problem(
+        code=finding.check if finding else "preflight.refused",
+        message="",
         actor=finding.actor if finding else Actor.OPERATOR,
         remedy=finding.remedy if finding else "",
-        node=first.address,
     )
+    message = f"preparation refused, nothing was touched: {'; '.join(texts)}{more}"
+    return cause.model_copy(update={"message": message, "error_class": ErrorClass.STOP, "node": first.address})

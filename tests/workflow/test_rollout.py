@@ -8,6 +8,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
+from sealring.errors import Actor, refuse
 from sealring.models.cluster import RolloutSettings
 from sealring.models.rollout import NodeState, Phase
 from sealring.temporal.policies import CONTROL_QUEUE
@@ -67,6 +68,15 @@ async def test_a_node_that_is_not_ready_stops_everything_before_activation(
     assert "activate_generation" not in [step for step, _ in ring.calls]
     assert report_of(error).problem is not None
     assert "mend it" in str(report_of(error).problem)
+
+
+async def test_a_step_of_preparation_that_fails_is_told_with_its_remedy(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = FakeRing()
+    full = refuse("node.disk-full", "no space left", "make room", actor=Actor.NODE_ADMIN, node=N2)
+    ring.fail("transfer_material", N2, full)
+    problem = report_of(await ended(temporal_skipping, ring, deploy("no-room"))).problem
+    assert problem is not None
+    assert (problem.code, problem.actor, problem.remedy) == ("node.disk-full", Actor.NODE_ADMIN, "make room")
 
 
 async def test_a_waived_check_does_not_block(temporal_skipping: WorkflowEnvironment) -> None:

@@ -1,0 +1,30 @@
+"""The cells of the chaos table that matter most, played by `make test`; `make chaos` plays all of them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab import lifecycle, tools
+from lab.spec import NET, LabSpec
+from tests.chaos.cells import MATTER_MOST
+from tests.chaos.play import Cell, play
+from tests.chaos.scene import Scene, built
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    folder, port = tools.cache() / "test-chaos", 17239 + 10 * NET
+    spec = LabSpec(folder, cassandra="stand-in", first=71, temporal_port=port)
+    with built(spec, "stand-in") as scene:
+        yield scene
+    lifecycle.down(spec)
+
+
+@pytest.mark.criterion("H8")
+@pytest.mark.parametrize(("fault", "step"), MATTER_MOST)
+def test_a_rollout_survives(scene: Scene, fault: str, step: str) -> None:
+    result = play(scene, Cell(scene.kind, fault, step))
+    assert not result.wrong
+    assert result.outcome
