@@ -38,11 +38,6 @@ class Fleet:
         return self.spec.deliveries / "now"
 
     @property
-    def inventory(self) -> Path:
-        """One line a host: address and the folder of its TLS files. What the bare script reads."""
-        return self.spec.root / "inventory"
-
-    @property
     def known_hosts(self) -> Path:
         """Host keys one by one, for clients that do not know certificate authorities (paramiko)."""
         return self.spec.root / "known_hosts"
@@ -119,7 +114,6 @@ def hosts(nodes: int) -> Iterator[Fleet]:
         keys = [(node, asyncssh.read_public_key(host_files(node).key.with_suffix(".pub"))) for node in spec.ring]
         lines = (f"[{node.address}]:{SSH_PORT} {key.export_public_key().decode()}" for node, key in keys)
         fleet.known_hosts.write_text("".join(lines))
-        fleet.inventory.write_text("".join(f"{node.address} {node.tls}\n" for node in spec.ring))
         yield fleet
     finally:
         stop_hosts(spec)

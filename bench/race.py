@@ -2,12 +2,10 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
+from bench.competitors.tools import run_ansible, run_bare, run_pyinfra
 from bench.fleet import Fleet, hosts
 from bench.measure import Figure, Measured, run_command
-from lab.keys import user_name
-from lab.spec import SSH_PORT
 
 Tool = Callable[[Fleet], Measured]
 
@@ -59,11 +57,4 @@ def run_phases(fleet: Fleet) -> Measured:
     return run_command(fleet, [sys.executable, "-m", "bench.phases", fleet.spec.root, str(len(fleet.spec.ring))])
 
 
-def run_bare(fleet: Fleet) -> Measured:
-    """The bare asyncssh script."""
-    command: list[str | Path] = [sys.executable, "-m", "bench.competitors.bare", "--inventory", fleet.inventory]
-    command += ["--delivery", fleet.delivery, "--ssh", fleet.spec.ssh, "--user", user_name(), "--port", str(SSH_PORT)]
-    return run_command(fleet, command)
-
-
-TOOLS: Mapping[str, Tool] = {"phases": run_phases, "bare": run_bare}
+TOOLS: Mapping[str, Tool] = {"phases": run_phases, "bare": run_bare, "pyinfra": run_pyinfra, "ansible": run_ansible}

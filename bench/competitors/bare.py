@@ -1,16 +1,18 @@
-"""The bare script: what a good engineer writes for this one job with asyncssh. `python -m bench.competitors.bare …`
+"""The bare script: what a good engineer writes for this one job with asyncssh. BENCH_FLEET names the fleet's file.
 
 One connection and one command a host, 32 hosts in flight; files and digests go as a tar over stdin. It knows nothing of
 clusters, resumes nothing, proves nothing beyond the digests: the floor that an engine is measured against.
 """
 
-import argparse
 import asyncio
 import io
+import json
+import os
 import shlex
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -19,38 +21,31 @@ SCRIPT = (Path(__file__).parent / "deliver.sh").read_text()
 
 
 def main() -> None:
-    """Deliver to every host of the inventory; exit code 1 when one failed."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--inventory", type=Path, required=True, help="lines: address, folder of the TLS files")
-    parser.add_argument("--delivery", type=Path, required=True, help="<address>/<files and SHA256SUMS>")
-    parser.add_argument("--ssh", type=Path, required=True, help="folder with known_hosts, deploy, deploy-cert.pub")
-    parser.add_argument("--user", required=True)
-    parser.add_argument("--port", type=int, required=True)
-    sys.exit(asyncio.run(deliver_all(parser.parse_args())))
+    """Deliver to every host of the fleet; exit code 1 when one failed."""
+    fleet = json.loads(Path(os.environ["BENCH_FLEET"]).read_text())
+    sys.exit(asyncio.run(deliver_all(fleet)))
 
 
-async def deliver_all(options: argparse.Namespace) -> int:
+async def deliver_all(fleet: dict[str, Any]) -> int:
     """All hosts, IN_FLIGHT at once."""
     room = asyncio.Semaphore(IN_FLIGHT)
     how = asyncssh.SSHClientConnectionOptions(
-        username=options.user,
-        client_keys=[(str(options.ssh / "deploy"), str(options.ssh / "deploy-cert.pub"))],
-        known_hosts=asyncssh.read_known_hosts(str(options.ssh / "known_hosts")),  # parsed once
+        username=fleet["user"],
+        client_keys=[(fleet["key"], f"{fleet['key']}-cert.pub")],
+        known_hosts=asyncssh.read_known_hosts(fleet["authorities"]),  # parsed once
         agent_path=None,
         config=None,
-        x11_forwarding=False,
     )
 
-    async def one(address: str, folder: str) -> None:
-        async with room, asyncssh.connect(address, options.port, options=how) as connection:
-            command = f"sh -c {shlex.quote(SCRIPT)} deliver {shlex.quote(folder)}"
-            await connection.run(command, input=packed(options.delivery / address), encoding=None, check=True)
+    async def one(host: dict[str, str]) -> None:
+        async with room, asyncssh.connect(host["address"], fleet["port"], options=how) as connection:
+            command = f"sh -c {shlex.quote(SCRIPT)} deliver {shlex.quote(host['tls'])}"
+            await connection.run(command, input=packed(Path(host["delivery"])), encoding=None, check=True)
 
-    hosts = [line.split(maxsplit=1) for line in options.inventory.read_text().splitlines()]
-    done = await asyncio.gather(*(one(address, folder) for address, folder in hosts), return_exceptions=True)
-    failures = [(host[0], error) for host, error in zip(hosts, done, strict=True) if error is not None]
-    for address, error in failures:
-        print(f"{address}: {error}", file=sys.stderr)
+    done = await asyncio.gather(*(one(host) for host in fleet["hosts"]), return_exceptions=True)
+    failures = [(host, error) for host, error in zip(fleet["hosts"], done, strict=True) if error is not None]
+    for host, error in failures:
+        print(f"{host['address']}: {error}", file=sys.stderr)
     return 1 if failures else 0
 
 
