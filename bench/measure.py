@@ -26,6 +26,7 @@ class Measured:
         controller: CPU seconds of the tool itself and everything it started on its side.
         target: CPU seconds of the hosts' side: sshd and the commands in its sessions.
         rss: bytes of the largest controller process.
+        others: share of the machine's cores that other processes used meanwhile, 0 to 1.
         more: further figures by name.
     """
 
@@ -33,6 +34,7 @@ class Measured:
     controller: float
     target: float
     rss: int
+    others: float
     more: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -43,7 +45,7 @@ def run_command(fleet: Fleet, command: Sequence[str | Path], environment: Mappin
         AssertionError: it failed; its output is in <fleet>/output.
     """
     out, log = fleet.spec.root / "measured.json", fleet.spec.root / "output"
-    before = processes.tree_cpu(fleet.superserver)
+    target, busy, begun = processes.tree_cpu(fleet.superserver), processes.machine_cpu(), time.monotonic()
     with log.open("wb") as output:
         status = subprocess.run(
             [sys.executable, "-m", "bench.meter", out, *command],
@@ -57,7 +59,10 @@ def run_command(fleet: Fleet, command: Sequence[str | Path], environment: Mappin
     assert status == 0, f"exit code {status}: {log.read_text(errors='replace')[-2000:]}"
     sessions_ended(fleet)
     cost = json.loads(out.read_text())
-    return Measured(cost["seconds"], cost["cpu"], processes.tree_cpu(fleet.superserver) - before, cost["rss"])
+    target = processes.tree_cpu(fleet.superserver) - target
+    others = processes.machine_cpu() - busy - cost["cpu"] - target
+    share = max(0.0, others / (time.monotonic() - begun) / (os.cpu_count() or 1))
+    return Measured(cost["seconds"], cost["cpu"], target, cost["rss"], share)
 
 
 def sessions_ended(fleet: Fleet) -> None:

@@ -17,6 +17,12 @@ def tree_cpu(pid: int) -> float:
     return sum(cpu(each) for each in (pid, *below(pid)))
 
 
+def machine_cpu() -> float:
+    """CPU seconds that all cores have spent on processes since the start of the machine: not idle, not waiting."""
+    user, nice, system, _, _, hard, soft, *_ = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:])
+    return (user + nice + system + hard + soft) / TICKS
+
+
 def below(pid: int) -> list[int]:
     """Every live descendant of a process."""
     parents = {
