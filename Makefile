@@ -18,6 +18,7 @@ help:
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make bench   speeds of this engine on this computer"
 	@echo "make chaos   every fault at every step, on real parts; MINUTES=25, goes on where it stopped, FRESH=1 starts anew"
+	@echo "make bench FLEET=100    100 SSH hosts, beside what people use (ANSIBLE=0 leaves Ansible out)"
 	@echo "make lab up | down | status | load    the real ring by itself"
 
 $(READY): requirements-dev.txt pyproject.toml
@@ -44,7 +45,7 @@ check: $(READY)
 	@$(VENV)/bin/lint-imports
 
 bench: $(READY)
-	@$(PY) -m bench $(ARGS)
+	@$(PY) -m bench $(if $(FLEET),--fleet $(FLEET)) $(if $(filter 0,$(ANSIBLE)),--no-ansible) $(ARGS)
 
 chaos: $(READY)
 	@MINUTES=$(MINUTES) FRESH=$(FRESH) $(PY) -m tests.chaos
