@@ -14,9 +14,10 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from sealring.errors import refuse
-from sealring.models.cluster import ClusterFile
+from sealring.models.cluster import ClusterFile, Jump, SshHost
 
 MAX_CLUSTER_FILE = 1024 * 1024
+_WAY_FILES = ("known_hosts", "private_key", "certificate", "password_file")
 
 
 class Settings(BaseSettings):
@@ -136,7 +137,16 @@ def _with_absolute_paths(cluster: ClusterFile, folder: Path) -> ClusterFile:
         paths = {name: getattr(section, name) for name in fields}
         return {name: (folder / path.expanduser()).absolute() for name, path in paths.items() if path is not None}
 
-    ssh = cluster.ssh.model_copy(update=absolute(cluster.ssh, ("known_hosts", "private_key", "certificate")))
+    def chain(jumps: tuple[Jump, ...]) -> tuple[Jump, ...]:
+        return tuple(jump.model_copy(update=absolute(jump, _WAY_FILES)) for jump in jumps)
+
+    def exception(host: SshHost) -> SshHost:
+        jump = None if host.jump is None else chain(host.jump)
+        return host.model_copy(update={**absolute(host, ("password_file",)), "jump": jump})
+
+    hosts = {address: exception(host) for address, host in cluster.ssh.hosts.items()}
+    ways = {**absolute(cluster.ssh, _WAY_FILES), "jump": chain(cluster.ssh.jump), "hosts": hosts}
+    ssh = cluster.ssh.model_copy(update=ways)
     cql = cluster.cql.model_copy(update=absolute(cluster.cql, ("ca", "certificate", "private_key", "password_file")))
     return cluster.model_copy(update={"ssh": ssh, "cql": cql})
 
