@@ -50,7 +50,9 @@ class BreakerSettings(Input):
     subnet_failures: int = Field(
         5, ge=1, description="Hosts of a subnet that begin to fail, with no success in it, until its breaker opens."
     )
-    open_for: Duration = Field(timedelta(seconds=30), description="Then one connection is tried.")
+    open_for: Duration = Field(
+        timedelta(seconds=30), le=timedelta(minutes=5), description="Then one connection is tried; at most PT5M."
+    )
     ipv4_prefix: int = Field(24, ge=1, le=32, description="Length of a subnet's prefix.")
     ipv6_prefix: int = Field(64, ge=1, le=128, description="Length of a subnet's prefix.")
 

@@ -3,15 +3,18 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealring.cassandra.probe import judge, probe
 from sealring.errors import SealringError, passing, refuse
 from sealring.hosts.breakers import Breaker, Breakers
 from sealring.hosts.routes import Endpoint, Identity
-from sealring.models.cluster import BreakerSettings
+from sealring.models.cluster import BreakerSettings, Listener
+from sealring.models.evidence import Verdict
 
 OPEN_FOR = 30.0
 
@@ -205,6 +208,21 @@ def test_who_is_cancelled_leaves_the_probe_to_the_next(clock: Clock) -> None:
     with pytest.raises(KeyboardInterrupt):
         attempt(breakers, "10.0.0.1", KeyboardInterrupt())
     assert attempt(breakers, "10.0.0.1") == ""
+
+
+@pytest.mark.criterion("V8")
+async def test_a_look_through_an_open_breaker_is_inconclusive(clock: Clock) -> None:
+    breakers = Breakers(BreakerSettings(failures=1))
+    attempt(breakers, "10.0.0.2", TIMEOUT)
+
+    async def through(host: str, port: int) -> NoReturn:
+        breakers.check(place("10.0.0.2"))
+        pytest.fail("let through")
+
+    listener = Listener(kind="native", address="10.0.0.1", port=9042)
+    served = await probe(listener, vantage="10.0.0.2", open=through)
+    assert "no connection is tried" in served.problem
+    assert [finding.verdict for finding in judge(served, intended="a" * 64)] == [Verdict.INCONCLUSIVE]
 
 
 def test_subnets() -> None:
