@@ -51,6 +51,7 @@ class PrepareActivities:
                 _passed(order, "node.stores", f"the stores in force open and hold leaf {short(leaf)}"),
                 *room_findings(facts, address=order.node.address, needed_bytes=room, needed_files=len(files)),
                 await self._service(order, bench),
+                *_passwords(order, bench),
                 _drift(order, bench),
                 await self._sudo(order, bench),
                 *await self._vantages(order, bench),
@@ -254,6 +255,21 @@ async def _load(order: NodeOrder, vault: Vault | None) -> Material:
             node=order.node.address,
         )
     return material
+
+
+def _passwords(order: NodeOrder, bench: Bench) -> list[Finding]:
+    """A login by password is told wherever people look: it can be guessed, shared and seen by the server."""
+    return [
+        Finding(
+            check="node.password-login",
+            verdict=Verdict.WARN,
+            message=f"logged in with a password: {server}",
+            remedy="give the deploy user a key or a certificate there, then take password_file out of the cluster file",
+            actor=Actor.NODE_ADMIN,
+            node=order.node.address,
+        )
+        for server in bench.host.passwords
+    ]
 
 
 def _drift(order: NodeOrder, bench: Bench) -> Finding:

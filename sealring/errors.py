@@ -5,6 +5,7 @@ Every error that leaves an adapter is a `SealringError`. Its class decides what 
 workflow decides by code, never by message text.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -38,6 +39,7 @@ class SealringError(Exception):
         actor: who must act.
         remedy: what to do next, a command where there is one.
         node: the node's address, when the error belongs to one.
+        retry_after: when the same call is worth repeating; None: the caller's usual pause.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class SealringError(Exception):
         actor: Actor = Actor.OPERATOR,
         remedy: str = "",
         node: str = "",
+        retry_after: timedelta | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -57,6 +60,7 @@ class SealringError(Exception):
         self.actor = actor
         self.remedy = remedy
         self.node = node
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         place = f"{self.node}: " if self.node else ""

@@ -16,8 +16,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sealring.errors import refuse
 from sealring.local_files import SMALL, at_home, read_small
 from sealring.models.base import Line, LocalPath
-from sealring.models.cluster import CLUSTER_NAME, ClusterFile, Port
+from sealring.models.cluster import CLUSTER_NAME, ClusterFile, Jump, Port, SshHost
 from sealring.plain_yaml import StrictLoader
+
+_WAY_FILES = ("known_hosts", "private_key", "certificate", "password_file")
 
 
 class Settings(BaseSettings):
@@ -169,7 +171,17 @@ def _with_absolute_paths(cluster: ClusterFile, file: Path) -> ClusterFile:
                 ) from None
         return found
 
-    ssh = absolute(cluster.ssh, "ssh", ("known_hosts", "private_key", "certificate"))
+    def chain(jumps: tuple[Jump, ...], name: str) -> tuple[Jump, ...]:
+        return tuple(
+            jump.model_copy(update=absolute(jump, f"{name}.jump.{i}", _WAY_FILES)) for i, jump in enumerate(jumps)
+        )
+
+    def exception(host: SshHost, name: str) -> SshHost:
+        jump = None if host.jump is None else chain(host.jump, name)
+        return host.model_copy(update={**absolute(host, name, ("password_file",)), "jump": jump})
+
+    hosts = {address: exception(host, f"ssh.hosts.{address}") for address, host in cluster.ssh.hosts.items()}
+    ssh = {**absolute(cluster.ssh, "ssh", _WAY_FILES), "jump": chain(cluster.ssh.jump, "ssh"), "hosts": hosts}
     cql = absolute(cluster.cql, "cql", ("ca", "certificate", "private_key", "password_file"))
     vault = absolute(cluster.vault, "vault", ("ca", "token_file", "secret_id_file")) if cluster.vault else {}
     return cluster.model_copy(

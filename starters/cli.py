@@ -209,6 +209,10 @@ def rollout_status(cluster: Cluster, as_json: Json = False) -> None:
         return status, {address: step for address, step in steps.items() if step}
 
     status, steps = run(look, as_json=as_json)
+    if as_json:
+        status = status.model_copy(
+            update={"pending": (*status.pending, *(p for s in steps.values() for p in s.pending))}
+        )
     answer(status, lambda: show_status(status, steps), as_json=as_json)
 
 

@@ -23,6 +23,7 @@ from sealring.models.rollout import RolloutReport, RolloutRequest
 from sealring.models.steering import Command, NodeStep, Resolution, RolloutStatus
 from sealring.temporal.failures import problem_of
 from sealring.temporal.policies import CONTROL_QUEUE
+from starters.pending import pending_of
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Rollout = WorkflowHandle[object, RolloutReport]
@@ -113,16 +114,18 @@ async def ask(workflow: WorkflowHandle[object, object] | Rollout, query: str, an
 
 
 async def status(rollout: Rollout) -> RolloutStatus:
-    """What it does now."""
-    return await ask(rollout, "status", RolloutStatus)
+    """What it does now, and which of its own steps it waits for."""
+    answer = await ask(rollout, "status", RolloutStatus)
+    return answer.model_copy(update={"pending": await pending_of(await rollout.describe())})
 
 
 async def node_step(client: Client, cluster: str, address: str, kind: str) -> NodeStep | None:
     """The step that a node's workflow has in hand; None when it does not run (any more)."""
     handle: WorkflowHandle[object, object] = client.get_workflow_handle(f"{kind}/{cluster}/{address}")
     try:
-        return await ask(handle, "status", NodeStep)
-    except SealringError:
+        step = await ask(handle, "status", NodeStep)
+        return step.model_copy(update={"pending": await pending_of(await handle.describe(), address)})
+    except (SealringError, RPCError):
         return None
 
 

@@ -51,7 +51,7 @@ def show_status(status: RolloutStatus, steps: dict[str, NodeStep]) -> Renderable
     table = Table(box=None, pad_edge=False, show_header=False)
     for node in status.nodes:
         step = steps.get(node.address)
-        doing = step.step if step else ""
+        doing = " ".join(filter(None, (step.step, *map(str, step.pending)))) if step else ""
         table.add_row(node.address, Text(node.state.value, STYLES.get(node.state, "")), doing, Text(node.problem))
     parts: list[RenderableType] = [head, table]
     if status.decision:
@@ -59,6 +59,7 @@ def show_status(status: RolloutStatus, steps: dict[str, NodeStep]) -> Renderable
         parts.append(Text(str(status.decision.problem)))
     if status.waiting_for:
         parts.append(Text(f"now: {status.waiting_for}"))
+    parts += [Text(f"  {step.step}: {step}", "yellow") for step in status.pending if str(step)]
     if status.problem:
         parts.append(Text(str(status.problem), "red"))
     parts += [Text(f"  {command}", "dim") for command in status.commands]

@@ -55,10 +55,12 @@ async def _looks(
 def _lines(status: RolloutStatus, steps: dict[str, NodeStep]) -> list[str]:
     place = f"wave {status.wave}/{status.waves}" if status.waves else ""
     lines = [f"{status.phase.value} {place} {status.waiting_for}".replace("  ", " ").rstrip()]
+    lines += [f"  {step.step}: {step}" for step in status.pending if step.problem]
     if status.phase is Phase.NEEDS_DECISION:
         lines += list(status.commands)
     for node in status.nodes:
         if node.state not in (NodeState.WAITING, NodeState.PREPARED):
             step = steps.get(node.address)
             lines.append(f"  {node.address} {node.state.value} {step.step if step else ''} {node.problem}".rstrip())
+            lines += [f"  {node.address} {waits}" for waits in (step.pending if step else ()) if waits.problem]
     return lines

@@ -1,24 +1,21 @@
-"""Open one SSH connection: who we are, whom we believe, and what each refusal means.
+"""Open one SSH connection, to a node or to a bastion on the way to it, and say what each refusal means.
 
 Host keys are always verified, against one known_hosts file (plain lines, `@cert-authority`, `@revoked`); a file with
 nothing in it trusts nobody. OpenSSH's own client configuration is not read: the cluster file says everything.
 """
 
 import asyncio
-import getpass
+import logging
 import random
-import stat
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import asyncssh
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from sealring.errors import Actor, ErrorClass, SealringError, passing, refuse
-from sealring.local_files import at_home, read_small
+from sealring.hosts.identity import PasswordOnce, load_identity
+from sealring.hosts.routes import Endpoint
+from sealring.hosts.trust import KnownHosts, stranger
 from sealring.models.cluster import SshSettings
 
 KEEPALIVES = 3
@@ -27,251 +24,209 @@ KEEPALIVES = 3
 ATTEMPTS = 3
 """An sshd under MaxStartups drops connections before login: these are tried again here, after a jittered pause."""
 
+GONE = "SSH connection closed"
+"""asyncssh's words when it is asked for a channel of a connection that is gone."""
+
 _PAUSE_SECONDS = 0.2
 
-_MOST_HOST_KEYS = 16 * 1024 * 1024  # bytes of a known_hosts file: a hundred thousand hosts
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a node's SSH server listens."""
+class Login(asyncssh.SSHClient):
+    """One login: each phase has its own time, first connecting and key exchange, then authentication."""
 
-    address: str  # the node's address: what errors name
-    host: str
-    port: int
-    user: str
-
-
-def endpoint(settings: SshSettings, address: str) -> Endpoint:
-    """The endpoint of a node: its own address and the common port, unless `ssh.hosts` says else."""
-    other = settings.hosts.get(address)
-    return Endpoint(
-        address=address,
-        host=(other and other.host) or address,
-        port=(other and other.port) or settings.port,
-        user=settings.user or getpass.getuser(),
-    )
-
-
-class KnownHosts:
-    """A known_hosts file, parsed once for each of its versions: 1,000 lines would cost 11 ms at every login."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._version: tuple[int, int] | None = None
-        self._parsed = asyncssh.import_known_hosts("")
-
-    def load(self) -> asyncssh.SSHKnownHosts:
-        """The parsed file.
-
-        Raises:
-            SealringError: `ssh.known-hosts-unreadable` when it is absent, unreadable or malformed.
-        """
-        try:
-            path = at_home(self.path)
-            found = path.stat()
-            version = (found.st_mtime_ns, found.st_size)
-            if version != self._version:
-                self._parsed = asyncssh.import_known_hosts(read_small(path, _MOST_HOST_KEYS).decode())
-                self._version = version
-        except _UNREADABLE as error:
-            words = _words(error)
-            raise refuse(
-                "ssh.known-hosts-unreadable",
-                f"ssh.known_hosts: {self.path} cannot be used: {words}",
-                "put the nodes' host keys or the authority that signs them (@cert-authority) into that file",
-            ) from error
-        return self._parsed
-
-
-class _Phases(asyncssh.SSHClient):
-    """Gives each phase of a login its own time: first connecting and key exchange, then authentication."""
-
-    def __init__(self, budget: asyncio.Timeout, login_seconds: float) -> None:
+    def __init__(self, budget: asyncio.Timeout, login_seconds: float, password: PasswordOnce) -> None:
         self.authenticating = False
+        self.ended: Callable[[], None] = lambda: None  # called when the connection is gone
         self._budget = budget
         self._login_seconds = login_seconds
+        self._password = password
+
+    @property
+    def password(self) -> str:
+        """The method by which a password was sent; empty when none was needed."""
+        return self._password.method
 
     def begin_auth(self, username: str) -> None:
         """The host is proven, our turn: the second budget starts."""
         self.authenticating = True
         self._budget.reschedule(asyncio.get_running_loop().time() + self._login_seconds)
 
+    def password_auth_requested(self) -> str | None:
+        """See base class."""
+        return self._password.take("password")
 
-async def login(address: str, settings: SshSettings, known_hosts: KnownHosts) -> asyncssh.SSHClientConnection:
-    """Connect to a node and log in.
+    def kbdint_auth_requested(self) -> str | None:
+        """See base class. Not when the password was refused already."""
+        return "" if self._password.unused else None
+
+    def kbdint_challenge_received(
+        self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
+    ) -> list[str] | None:
+        """See base class."""
+        return self._password.answer(prompts)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See base class."""
+        self.ended()
+
+
+async def login(
+    place: Endpoint,
+    settings: SshSettings,
+    known_hosts: KnownHosts,
+    tunnel: asyncssh.SSHClientConnection | None = None,
+) -> tuple[asyncssh.SSHClientConnection, Login]:
+    """Connect to a server and log in. A login by password leaves a line in the log.
+
+    Args:
+        place: the server.
+        settings: for its timeouts.
+        known_hosts: whom to believe there.
+        tunnel: the connection to the bastion before it; None: directly.
 
     Raises:
-        SealringError: retry: `ssh.connect-timeout`, `ssh.login-timeout`, `ssh.connect-failed`; stop:
-            `ssh.host-key-unverified`, `ssh.host-key-changed`, `ssh.auth-refused`, `ssh.certificate-invalid`,
-            `ssh.key-unusable`, `ssh.known-hosts-unreadable`.
+        SealringError: retry: `ssh.connect-timeout`, `ssh.login-timeout`, `ssh.connect-failed`, `ssh.jump-lost`,
+            `ssh.jump-channel-limit`; skip: `ssh.jump-prohibited`; stop: `ssh.host-key-unverified`,
+            `ssh.host-key-changed`, `ssh.auth-refused`, `ssh.certificate-invalid`, `ssh.key-unusable`,
+            `ssh.password-unusable`, `ssh.known-hosts-unreadable`.
     """
-    place = endpoint(settings, address)
     trusted = known_hosts.load()
-    identity = load_identity(settings, place)
+    identity = load_identity(place.identity)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return await _login_once(place, settings, trusted, identity)
+            connection, done = await _login_once(place, settings, trusted, identity, tunnel)
         except (asyncssh.ConnectionLost, ConnectionResetError) as error:
             if attempt == ATTEMPTS:
                 raise passing(
                     "ssh.connect-failed",
-                    f"{place.host}:{place.port} dropped {ATTEMPTS} connections before login: {error}",
+                    f"{place.server} dropped {ATTEMPTS} connections before login: {error}",
                     "if it lasts: raise MaxStartups in the node's sshd_config, or lower ssh.max_logins",
                     actor=Actor.NODE_ADMIN,
-                    node=address,
+                    node=place.address,
                 ) from error
             await asyncio.sleep(_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        else:
+            if done.password:
+                _log.warning(
+                    "audit: event=ssh.password-login node=%s server=%s user=%s method=%s password_file=%s",
+                    place.address,
+                    place.server,
+                    place.user,
+                    done.password,
+                    place.identity.password_file,
+                )
+            return connection, done
     raise AssertionError("unreachable")
 
 
 async def _login_once(
-    place: Endpoint, settings: SshSettings, trusted: asyncssh.SSHKnownHosts, identity: Mapping[str, Any]
-) -> asyncssh.SSHClientConnection:
-    phases: _Phases | None = None
+    place: Endpoint,
+    settings: SshSettings,
+    trusted: asyncssh.SSHKnownHosts,
+    identity: Mapping[str, Any],
+    tunnel: asyncssh.SSHClientConnection | None,
+) -> tuple[asyncssh.SSHClientConnection, Login]:
     connect_seconds, login_seconds = settings.connect_timeout.total_seconds(), settings.login_timeout.total_seconds()
+    password = PasswordOnce(place)
+    ours: Login | None = None
     try:
         async with asyncio.timeout(connect_seconds) as budget:
-            phases = _Phases(budget, login_seconds)
-            return await asyncssh.connect(
+            ours = Login(budget, login_seconds, password)
+            connection = await asyncssh.connect(
                 place.host,
                 place.port,
+                tunnel=tunnel or (),
                 config=None,
                 username=place.user,
                 known_hosts=trusted,
                 x509_trusted_certs=None,
-                preferred_auth="publickey",
                 gss_host=None,
-                client_factory=lambda: phases,
+                client_factory=lambda: ours,
                 login_timeout=0,
                 connect_timeout=None,
                 keepalive_interval=settings.idle_timeout.total_seconds() / (KEEPALIVES + 1),
                 keepalive_count_max=KEEPALIVES,
+                compression_algs=["zlib@openssh.com", "none"] if settings.compression else ["none"],
                 **identity,
             )
+            return connection, ours
     except TimeoutError as error:
-        raise _too_slow(place, phases, connect_seconds, login_seconds) from error
+        raise _too_slow(place, ours, connect_seconds, login_seconds) from error
     except asyncssh.HostKeyNotVerifiable as error:
-        raise _stranger(place, trusted, str(error)) from error
+        raise stranger(place, trusted, str(error)) from error
     except asyncssh.PermissionDenied as error:
         raise refuse(
             "ssh.auth-refused",
-            f"{place.host}:{place.port} refuses the login of {place.user} ({_identity_words(settings)})",
+            f"{place.server} refuses the login of {place.user} ({place.identity})",
             "check on the node that the key or its authority is trusted (authorized_keys, TrustedUserCAKeys), that "
             "the login name is among the certificate's principals, and sshd's log",
             actor=Actor.NODE_ADMIN,
             node=place.address,
         ) from error
+    except asyncssh.ChannelOpenError as error:
+        raise _no_way(place, error) from error
     except (asyncssh.ConnectionLost, ConnectionResetError):
         raise
     except (OSError, asyncssh.DisconnectError, UnicodeError) as error:  # the last: a name that cannot be looked up
         raise passing(
             "ssh.connect-failed",
-            f"no SSH connection to {place.host}:{place.port}: {error}",
+            f"no SSH connection to {place.server}: {error}",
             f"check that sshd runs on the node and that no firewall is between (nc -vz {place.host} {place.port})",
             actor=Actor.NETWORK_ADMIN,
             node=place.address,
         ) from error
 
 
-def _too_slow(place: Endpoint, phases: _Phases | None, connect: float, login_seconds: float) -> SealringError:
-    where = f"{place.host}:{place.port}"
-    if phases is not None and phases.authenticating:
+def _too_slow(place: Endpoint, ours: Login | None, connect: float, login_seconds: float) -> SealringError:
+    if ours is not None and ours.authenticating:
         return passing(
             "ssh.login-timeout",
-            f"{where} did not decide on the login of {place.user} within {login_seconds:g} s",
+            f"{place.server} did not decide on the login of {place.user} within {login_seconds:g} s",
             "check the node's load and what its sshd asks (PAM, LDAP), or raise ssh.login_timeout",
             actor=Actor.NODE_ADMIN,
             node=place.address,
         )
     return passing(
         "ssh.connect-timeout",
-        f"{where} did not answer within {connect:g} s",
+        f"{place.server} did not answer within {connect:g} s",
         "check that the node is up and that no firewall drops the packets, or raise ssh.connect_timeout",
         actor=Actor.NETWORK_ADMIN,
         node=place.address,
     )
 
 
-def _stranger(place: Endpoint, trusted: asyncssh.SSHKnownHosts, words: str) -> SealringError:
-    """The host's key is not one we trust. Known by another key is worse than not known."""
-    keys, authorities, revoked, *_ = trusted.match(
-        place.host, "", place.port if place.port != asyncssh.DEFAULT_PORT else None
-    )
-    changed = bool(keys or revoked)
-    what = "another key than the one known for it" if changed else "a key that nobody vouches for"
-    if authorities and not changed:
-        what = "a key without a valid certificate of the known authority"
-    return SealringError(
-        "ssh.host-key-changed" if changed else "ssh.host-key-unverified",
-        f"{place.host}:{place.port} shows {what} ({words}); nothing was sent to it",
-        error_class=ErrorClass.STOP,
-        actor=Actor.NODE_ADMIN,
-        remedy="compare the key with the node's console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); "
-        "only when it is genuine, put it into known_hosts",
+def _no_way(place: Endpoint, error: asyncssh.ChannelOpenError) -> SealringError:
+    """The bastion opens no connection to the server."""
+    if error.reason == GONE:
+        return passing(
+            "ssh.jump-lost",
+            f"the connection was lost before {place.server} was reached",
+            "check the network to the bastion",
+            actor=Actor.NETWORK_ADMIN,
+            node=place.address,
+        )
+    if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+        return SealringError(
+            "ssh.jump-prohibited",
+            f"its sshd forbids a connection to {place.server}: {error.reason}",
+            error_class=ErrorClass.SKIP,
+            actor=Actor.NODE_ADMIN,
+            remedy="set AllowTcpForwarding and PermitOpen for the login user in the bastion's sshd_config",
+            node=place.address,
+        )
+    if error.code == asyncssh.OPEN_RESOURCE_SHORTAGE:
+        return passing(
+            "ssh.jump-channel-limit",
+            f"it opens no further connection: {error.reason}",
+            "if it lasts: lower max_channels of this jump",
+            actor=Actor.NODE_ADMIN,
+            node=place.address,
+        )
+    return passing(
+        "ssh.connect-failed",
+        f"the bastion has no connection to {place.server}: {error.reason}",
+        "check that sshd runs on the node and that no firewall is between the bastion and it",
+        actor=Actor.NETWORK_ADMIN,
         node=place.address,
     )
-
-
-def load_identity(settings: SshSettings, place: Endpoint) -> dict[str, Any]:
-    """What asyncssh needs to prove who we are: the key file with its certificate, or the agent.
-
-    Read at each login: certificates that live for an hour are renewed on the disk.
-
-    Raises:
-        SealringError: `ssh.key-unusable`, `ssh.certificate-invalid` (sshd would only say "permission denied").
-    """
-    if settings.private_key is None:
-        return {"client_keys": (), "agent_path": ()}
-    path = settings.private_key
-    try:
-        path = at_home(path)
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise refuse("ssh.key-unusable", f"ssh.private_key: others may read {path}", f"chmod 600 {path}")
-        key = asyncssh.import_private_key(read_small(path))
-    except _UNREADABLE as error:
-        words = _words(error)
-        raise refuse(
-            "ssh.key-unusable",
-            f"ssh.private_key: {path} cannot be used: {words}",
-            "name an unencrypted OpenSSH private key with mode 0600, or leave private_key out to use the SSH agent",
-        ) from error
-    if settings.certificate is None:
-        return {"client_keys": [key], "agent_path": None}
-    return {"client_keys": [(key, _load_certificate(settings.certificate, key))], "agent_path": None}
-
-
-# asyncssh says KeyImportError, a ValueError; of some malformed keys it and `cryptography` say other things.
-_UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, UnsupportedAlgorithm)
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return str(error) if isinstance(error, ValueError) else "it is malformed"
-
-
-def _load_certificate(path: Path, key: asyncssh.SSHKey) -> asyncssh.SSHCertificate:
-    try:
-        certificate = asyncssh.import_certificate(read_small(at_home(path)))
-        if not isinstance(certificate, asyncssh.public_key.SSHOpenSSHCertificate):
-            raise ValueError("it is no OpenSSH certificate")
-        if certificate.key.public_data != key.public_data:
-            raise ValueError("it belongs to another private key")
-        # The principal is left to sshd: AuthorizedPrincipalsFile may map it to the login name.
-        certificate.validate(asyncssh.public_key.CERT_TYPE_USER, None)
-    except _UNREADABLE as error:
-        words = _words(error)
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        raise refuse(
-            "ssh.certificate-invalid",
-            f"ssh.certificate: {path} cannot be used at {now}: {words}",
-            f"renew it (ssh-keygen -L -f {path} shows its validity and principals)",
-        ) from error
-    return certificate
-
-
-def _identity_words(settings: SshSettings) -> str:
-    if settings.private_key is None:
-        return "keys of the SSH agent"
-    return f"certificate {settings.certificate}" if settings.certificate else f"key {settings.private_key}"

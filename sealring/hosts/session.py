@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import asyncssh
 
-from sealring.hosts.shell import READY
+from sealring.hosts.shell import READY, Feed
+from sealring.hosts.throttle import CHUNK
 
 OUTPUT_LIMIT = 8 * 1024 * 1024
 """Bytes of output that a script may print."""
@@ -17,10 +19,18 @@ class TooMuchOutput(Exception):
     """More output than the limit."""
 
 
+Pay = Callable[[int], Awaitable[None]]
+"""Waits until so many bytes may go, or, when they came in, until more may be read."""
+
+
 async def talk(
-    connection: asyncssh.SSHClientConnection, command: str, script: bytes, secret_input: bytes | None
+    connection: asyncssh.SSHClientConnection,
+    command: str,
+    script: bytes,
+    secret_input: bytes | Feed | None,
+    pay: Pay,
 ) -> tuple[int, bytes, bytes]:
-    """Run `command` with `script` on its stdin, and `secret_input` behind it when the script is ready for it.
+    """Run `command` with `script` on its stdin, and the secret input behind it when the script is ready for it.
 
     Returns:
         Exit status (negative: the signal that ended it), stdout, stderr.
@@ -31,17 +41,27 @@ async def talk(
     """
     process = await _open_session(connection, command)
     try:
-        stderr = asyncio.ensure_future(_drain(process.stderr))
+        stderr = asyncio.ensure_future(_drain(process.stderr, pay))
+        feeding: asyncio.Task[None] | None = None
         try:
             # A command that never reads (sudo refused) closes its end: what it printed tells why.
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(script)
+                await _send(process, script, pay)
                 if secret_input is None:
                     process.stdin.write_eof()
-            stdout = await _answer(process, secret_input) + await _drain(process.stdout)
+            lines = b""
+            if secret_input is not None:
+                lines, ready = await _until_ready(process)
+                if ready:
+                    feed = secret_input if isinstance(secret_input, Feed) else Feed(lambda _: secret_input)
+                    content = feed.make(lines.decode(errors="replace"))
+                    feeding = asyncio.ensure_future(_feed(process, content, feed, pay))
+            stdout = lines + await _drain(process.stdout, pay)
             errors = await stderr
         finally:
             stderr.cancel()
+            if feeding is not None:
+                feeding.cancel()
         await process.wait_closed()
         status = process.returncode
         if status is None:
@@ -66,27 +86,40 @@ async def _open_session(connection: asyncssh.SSHClientConnection, command: str) 
     return await connection.create_process(command, encoding=None)
 
 
-async def _answer(process: asyncssh.SSHClientProcess[bytes], secret_input: bytes | None) -> bytes:
-    """Read up to the script's `#ready` and send what it waits for; returns the lines before."""
+async def _send(process: asyncssh.SSHClientProcess[bytes], content: bytes, pay: Pay) -> None:
+    for begin in range(0, len(content), CHUNK):
+        chunk = content[begin : begin + CHUNK]
+        await pay(len(chunk))
+        process.stdin.write(chunk)
+        await process.stdin.drain()
+
+
+async def _until_ready(process: asyncssh.SSHClientProcess[bytes]) -> tuple[bytes, bool]:
+    """Read up to the script's `#ready`, or to its end: the lines before, and whether it asked."""
     lines = b""
-    if secret_input is None:
-        return lines
     while line := await process.stdout.readline():
         if line == READY:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(secret_input)
-                process.stdin.write_eof()
-            break
+            return lines, True
         lines += line
-    return lines
+    return lines, False
 
 
-async def _drain(reader: asyncssh.SSHReader[bytes]) -> bytes:
+async def _feed(process: asyncssh.SSHClientProcess[bytes], content: bytes, feed: Feed, pay: Pay) -> None:
+    """Send what the script waits for, while what it prints is read: there every fault of the channel shows."""
+    with contextlib.suppress(OSError, asyncssh.Error):
+        for begin in range(0, len(content), CHUNK):
+            await _send(process, content[begin : begin + CHUNK], pay)
+            feed.progress(min(begin + CHUNK, len(content)), len(content))
+        process.stdin.write_eof()
+
+
+async def _drain(reader: asyncssh.SSHReader[bytes], pay: Pay) -> bytes:
     content = bytearray()
     while chunk := await reader.read(65536):
         content += chunk
         if len(content) > OUTPUT_LIMIT:
             raise TooMuchOutput
+        await pay(len(chunk))
     return bytes(content)
 
 

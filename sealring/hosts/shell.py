@@ -6,7 +6,7 @@ the link broke, runs nothing at all.
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -25,6 +25,18 @@ the script at once would be taken for a part of it."""
 _NAME = re.compile(r"^[a-z_][a-z0-9_]*$")
 _LINE = re.compile(r"^([a-z_]+)=(.*)$")
 _USER = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$")
+
+
+def _nobody_asks(_done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Secret input that depends on what the script says first, or whose progress somebody wants to know."""
+
+    make: Callable[[str], bytes]  # from the lines that the script printed before `#ready`
+    progress: Callable[[int, int], None] = _nobody_asks  # bytes sent, bytes in all
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Shell(Protocol):
         *,
         variables: Mapping[str, str] = {},
         arguments: Sequence[str] = (),
-        secret_input: bytes | None = None,
+        secret_input: bytes | Feed | None = None,
         timeout: float | None = None,
         become: Become = "",
     ) -> Completed:
@@ -101,7 +113,7 @@ async def run_script(
     *,
     variables: Mapping[str, str] = {},
     arguments: Sequence[str] = (),
-    secret_input: bytes | None = None,
+    secret_input: bytes | Feed | None = None,
     timeout: float | None = None,
     become: Become = "",
 ) -> list[tuple[str, str]]:

@@ -1,30 +1,26 @@
 """The pool: one SSH connection per host and worker, shared by everything that works on that host.
 
-`HostPool.host(address)` leases a `Host`; the connection is made on first use, kept while it is leased and for a minute
-after, watched by keep-alives, and replaced when it died. Logins in progress are capped for the worker, channels for
-each connection (sshd's MaxSessions).
+`HostPool.host(address)` leases a `Host`; the connection (`sealring.hosts.links`) is made on first use, kept while it is
+leased and for a minute after, watched by keep-alives, and replaced when it died. Logins in progress are capped for the
+worker, channels for each connection (sshd's MaxSessions), and both for each bastion on the way.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 
 import asyncssh
 
 from sealring.errors import Actor, ErrorClass, SealringError, passing
-from sealring.hosts.login import KnownHosts, endpoint, login
+from sealring.hosts.links import Commons, Link
+from sealring.hosts.login import GONE
 from sealring.hosts.refusals import refusal
+from sealring.hosts.routes import Endpoint, chain, endpoint
 from sealring.hosts.session import OUTPUT_LIMIT, TooMuchOutput, is_sudo_refusal, talk
-from sealring.hosts.shell import Become, Completed, assemble, command_line, load_script
+from sealring.hosts.shell import Become, Completed, Feed, assemble, command_line, load_script
 from sealring.models.cluster import SshSettings
-
-LINGER_SECONDS = 60.0
-"""A connection that nobody leases is closed after this long."""
-
-_ANSWER_SECONDS = 5.0  # a link that does not answer an empty command in this time is called dead
-
-_GONE = "SSH connection closed"  # asyncssh's words when it is asked for a channel of a connection that is gone
 
 
 class HostPool:
@@ -32,105 +28,56 @@ class HostPool:
 
     def __init__(self, settings: SshSettings) -> None:
         self.settings = settings
-        self._known_hosts = KnownHosts(settings.known_hosts)
-        self._logins = asyncio.Semaphore(settings.max_logins)
-        self._links: dict[str, _Link] = {}
+        self._commons = Commons(settings)
+        self._links: dict[str, Link] = {}
+        self._bastions: dict[tuple[Endpoint, ...], Link] = {}
 
     @contextlib.asynccontextmanager
     async def host(self, address: str) -> AsyncIterator["Host"]:
         """Lease a host. Connects at the first command, or finds the connection of another lease."""
-        link = self._links.setdefault(address, _Link(address, self.settings, self._known_hosts, self._logins))
+        if address not in self._links:
+            via = self._bastion(chain(self.settings, address))
+            self._links[address] = Link(endpoint(self.settings, address), self._commons, via)
+        link = self._links[address]
         with link.leased():
             yield Host(link)
 
+    def _bastion(self, way: tuple[Endpoint, ...]) -> Link | None:
+        """The last bastion of a chain; chains with the same beginning share it."""
+        if not way:
+            return None
+        if way not in self._bastions:
+            self._bastions[way] = Link(way[-1], self._commons, self._bastion(way[:-1]))
+        return self._bastions[way]
+
     async def close(self) -> None:
-        """Close every connection; commands that still run are cut off."""
-        for link in self._links.values():
+        """Close every connection, those to bastions last; commands that still run are cut off."""
+        for link in (*self._links.values(), *sorted(self._bastions.values(), key=lambda link: -link.depth)):
             await link.close()
         self._links.clear()
-
-
-class _Link:
-    """One host's connection: made once however many ask for it, made again when it is gone."""
-
-    def __init__(self, address: str, settings: SshSettings, known: KnownHosts, logins: asyncio.Semaphore) -> None:
-        self.address = address
-        self.settings = settings
-        self.user = endpoint(settings, address).user
-        self.channels = asyncio.Semaphore(settings.max_channels)
-        self._known_hosts = known
-        self._logins = logins
-        self._login: asyncio.Task[asyncssh.SSHClientConnection] | None = None
-        self._connection: asyncssh.SSHClientConnection | None = None
-        self._leases = 0
-        self._closing: asyncio.TimerHandle | None = None
-
-    @contextlib.contextmanager
-    def leased(self) -> Iterator[None]:
-        self._leases += 1
-        if self._closing:
-            self._closing.cancel()
-            self._closing = None
-        try:
-            yield
-        finally:
-            self._leases -= 1
-            if self._leases == 0:
-                self._closing = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop)
-
-    async def connection(self) -> asyncssh.SSHClientConnection:
-        """The connection, made by whoever asks first; all who wait share its outcome, a failure too."""
-        if self._connection is not None and not self._connection.is_closed():
-            return self._connection
-        if self._login is None or self._login.done():
-            self._login = asyncio.create_task(self._log_in())
-        return await asyncio.shield(self._login)
-
-    async def _log_in(self) -> asyncssh.SSHClientConnection:
-        async with self._logins:
-            self._connection = await login(self.address, self.settings, self._known_hosts)
-        return self._connection
-
-    async def close(self) -> None:
-        if self._closing:
-            self._closing.cancel()
-        if self._login is not None:
-            self._login.cancel()
-            await asyncio.wait({self._login})
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-            # A peer that does not answer any more must not hold us up.
-            with contextlib.suppress(TimeoutError, OSError, asyncssh.Error):
-                await asyncio.wait_for(connection.wait_closed(), _ANSWER_SECONDS)
-
-    def abandon(self, connection: asyncssh.SSHClientConnection) -> None:
-        """Give up a connection that does not answer: the next command gets a new one."""
-        if self._connection is connection:
-            self._connection = None
-        connection.abort()
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._bastions.clear()
 
 
 class Host:
     """A leased host."""
 
-    def __init__(self, link: _Link) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
 
     @property
     def address(self) -> str:
         """The node's address."""
-        return self._link.address
+        return self._link.place.address
 
     @property
     def user(self) -> str:
         """The login user."""
-        return self._link.user
+        return self._link.place.user
+
+    @property
+    def passwords(self) -> tuple[str, ...]:
+        """The servers on the way, the node among them, that were sent a password; empty before the first command."""
+        return self._link.passwords()
 
     async def run(
         self,
@@ -138,7 +85,7 @@ class Host:
         *,
         variables: Mapping[str, str] = {},
         arguments: Sequence[str] = (),
-        secret_input: bytes | None = None,
+        secret_input: bytes | Feed | None = None,
         timeout: float | None = None,
         become: Become = "",
     ) -> Completed:
@@ -148,8 +95,9 @@ class Host:
             script: POSIX sh, sent over stdin; a shell that gets only a part of it runs nothing.
             variables: set before the script, quoted.
             arguments: `$1`, `$2`, ...; quoted, never in argv.
-            secret_input: bytes for the script's stdin, sent when it has printed the line `#ready`.
-            timeout: seconds from the opened channel to the end; default: ssh.command_timeout.
+            secret_input: for the script's stdin, sent when it has printed the line `#ready`.
+            timeout: seconds from the opened channel to the end, waiting for a throttle not counted; default:
+                ssh.command_timeout.
             become: the user to run as.
 
         Raises:
@@ -194,7 +142,7 @@ class Host:
         try:
             return await connection.open_connection(host, port, encoding=None)
         except asyncssh.ChannelOpenError as error:
-            if error.reason == _GONE:
+            if error.reason == GONE:
                 raise self._lost(error) from error
             if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
                 raise SealringError(
@@ -212,21 +160,22 @@ class Host:
             raise self._lost(error) from error
 
     async def _converse(
-        self, script: bytes, secret_input: bytes | None, timeout: float | None, become: Become
+        self, script: bytes, secret_input: bytes | Feed | None, timeout: float | None, become: Become
     ) -> tuple[int, bytes, bytes]:
         """Run the script in a channel of its own: exit status, stdout, stderr."""
-        if become == self._link.user:
+        if become == self._link.place.user:
             become = ""
-        seconds = self._link.settings.command_timeout.total_seconds() if timeout is None else timeout
+        seconds = self._link.commons.settings.command_timeout.total_seconds() if timeout is None else timeout
         connection = await self._link.connection()
         async with self._link.channels:
             try:
-                async with asyncio.timeout(seconds):
-                    result = await talk(connection, command_line(become), script, secret_input)
+                async with asyncio.timeout(seconds) as budget:
+                    pay = partial(self._pay, budget)
+                    result = await talk(connection, command_line(become), script, secret_input, pay)
             except TimeoutError as error:
                 raise await self._too_slow(connection, seconds) from error
             except asyncssh.ChannelOpenError as error:
-                if error.reason == _GONE:
+                if error.reason == GONE:
                     raise self._lost(error) from error
                 raise passing(
                     "ssh.channel-limit",
@@ -250,17 +199,16 @@ class Host:
             raise refusal("node.sudo-refused", words, self.address)
         return result
 
+    async def _pay(self, budget: asyncio.Timeout, amount: int) -> None:
+        """Wait for the throttle; the command's own time stands still meanwhile."""
+        seconds, end = self._link.commons.throttle.take(amount), budget.when()
+        if seconds and end is not None and not budget.expired():
+            budget.reschedule(end + seconds)
+            await asyncio.sleep(seconds)
+
     async def _too_slow(self, connection: asyncssh.SSHClientConnection, seconds: float) -> SealringError:
-        try:
-            await asyncio.wait_for(connection.run("exit 0", stdin=asyncssh.DEVNULL), _ANSWER_SECONDS)
-            alive = True
-        except asyncssh.ChannelOpenError:
-            alive = True  # a refusal is an answer
-        except (TimeoutError, OSError, asyncssh.Error):
-            alive = False
+        alive = await self._link.answers(connection)
         link = "the link is alive, the command is slow" if alive else "the link is dead"
-        if not alive:
-            self._link.abandon(connection)
         return passing(
             "ssh.command-timeout",
             f"a command did not end within {seconds:g} s: {link}; the channel was closed",
@@ -271,7 +219,7 @@ class Host:
 
     def _lost(self, error: Exception) -> SealringError:
         if "keepalive" in str(error):
-            seconds = self._link.settings.idle_timeout.total_seconds()
+            seconds = self._link.commons.settings.idle_timeout.total_seconds()
             return passing(
                 "ssh.idle",
                 f"the host answered no keep-alive for {seconds:g} s; a command that ran may have been done",

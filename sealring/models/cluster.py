@@ -22,11 +22,63 @@ Many = 10_000  # more of anything than a ring has nodes
 Apply = Literal["auto", "reload", "restart"]
 
 
+class Jump(Input):
+    """A bastion on the way to the nodes, with a policy of its own. What is not said is as for the nodes."""
+
+    host: Address = Field(description="Host name or address, as the hop before it reaches it.")
+    port: Port = 22
+    user: Line | None = Field(None, min_length=1, description="Login name; default: ssh.user.")
+    known_hosts: LocalPath | None = Field(
+        None, description="Whom this hop is verified against; default: ssh.known_hosts."
+    )
+    private_key: LocalPath | None = Field(
+        None, description="Default: ssh.private_key with its certificate, or the agent."
+    )
+    certificate: LocalPath | None = Field(None, description="OpenSSH user certificate that belongs to private_key.")
+    password_file: LocalPath | None = Field(
+        None, description="Needs ssh.allow_password; ssh.password_file is not sent here."
+    )
+    max_logins: int = Field(8, ge=1, description="Logins in progress through this hop at once, per worker.")
+    max_channels: int = Field(256, ge=1, description="Connections through this hop at once, per worker.")
+
+
 class SshHost(Input):
-    """Where one node's SSH server listens, when that is not the node's own address."""
+    """How one node is reached, where that differs from the ssh section."""
 
     host: Address | None = Field(None, description="Host name or address; default: the node's address.")
     port: Port | None = Field(None, description="Default: the port of the ssh section.")
+    password_file: LocalPath | None = Field(None, description="Needs ssh.allow_password; default: ssh.password_file.")
+    jump: tuple[Jump, ...] | None = Field(None, description="Another chain; an empty one: no jump. Default: ssh.jump.")
+
+
+class BreakerSettings(Input):
+    """When connections to a host, or to a whole subnet, are not even tried for a while."""
+
+    failures: int = Field(3, ge=1, description="Connections to a host that fail in a row until its breaker opens.")
+    subnet_failures: int = Field(
+        5, ge=1, description="Hosts of a subnet that begin to fail, with no success in it, until its breaker opens."
+    )
+    open_for: Duration = Field(
+        timedelta(seconds=30), le=timedelta(minutes=5), description="Then one connection is tried; at most PT5M."
+    )
+    ipv4_prefix: int = Field(24, ge=1, le=32, description="Length of a subnet's prefix.")
+    ipv6_prefix: int = Field(64, ge=1, le=128, description="Length of a subnet's prefix.")
+
+
+class Limits(Input):
+    """What one worker takes of the network, for this ring. Nothing is limited that is not said."""
+
+    logins_per_second: float | None = Field(None, gt=0, description="Logins begun, to nodes and bastions together.")
+    logins_per_subnet: int | None = Field(None, ge=1, description="Logins in progress at once in one subnet.")
+    bytes_per_second: int | None = Field(None, ge=1024, description="Scripts, files and answers, both directions.")
+    link_bytes_per_second: int | None = Field(None, ge=1024, description="What the worker's link to the ring carries.")
+    link_share: float = Field(0.5, gt=0, le=1, description="The part of link_bytes_per_second that may be used.")
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes per second that may be sent and read; None: as many as go through."""
+        share = self.link_bytes_per_second and self.link_bytes_per_second * self.link_share
+        return min((rate for rate in (self.bytes_per_second, share) if rate), default=None)
 
 
 class SshSettings(Input):
@@ -39,6 +91,12 @@ class SshSettings(Input):
     )
     private_key: LocalPath | None = Field(None, description="Private key file (0600); default: the SSH agent.")
     certificate: LocalPath | None = Field(None, description="OpenSSH user certificate that belongs to private_key.")
+    allow_password: bool = Field(False, description="Whether password_file may be used here, in hosts and in jump.")
+    password_file: LocalPath | None = Field(
+        None, description="File (0600) with the login password; tried after private_key, instead of the agent."
+    )
+    jump: tuple[Jump, ...] = Field((), description="Bastions on the way to every node, the nearest first.")
+    compression: bool = Field(False, description="Compress what is sent: for thin links, costs CPU on both ends.")
     connect_timeout: Duration = Field(timedelta(seconds=30), description="TCP connection and key exchange.")
     login_timeout: Duration = Field(timedelta(seconds=30), description="Authentication.")
     command_timeout: Duration = Field(timedelta(seconds=300), description="One command, start to end.")
@@ -47,7 +105,24 @@ class SshSettings(Input):
     )
     max_logins: int = Field(8, ge=1, le=Many, description="Logins in progress at once, per worker.")
     max_channels: int = Field(8, ge=1, le=Many, description="Channels open at once on one connection; sshd allows 10.")
+    breaker: BreakerSettings = BreakerSettings()
+    limits: Limits = Limits()
     hosts: dict[Address, SshHost] = Field(default_factory=dict, description="Exceptions, by node address.")
+
+    @model_validator(mode="after")
+    def _passwords_are_allowed(self) -> Self:
+        if self.allow_password:
+            return self
+        places = {"password_file": self.password_file}
+        places |= {f"jump.{i}.password_file": jump.password_file for i, jump in enumerate(self.jump)}
+        for address, host in self.hosts.items():
+            places[f"hosts.{address}.password_file"] = host.password_file
+            for i, jump in enumerate(host.jump or ()):
+                places[f"hosts.{address}.jump.{i}.password_file"] = jump.password_file
+        named = [place for place, file in places.items() if file is not None]
+        if named:
+            raise ValueError(f"{', '.join(named)}: password logins need allow_password: true")
+        return self
 
 
 class CqlSettings(Input):

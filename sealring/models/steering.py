@@ -37,6 +37,26 @@ class Decision(Fact):
     deadline: datetime
 
 
+class PendingStep(Fact):
+    """A step that a worker has in hand or that waits to be tried again. Temporal knows it, not the workflow: it is
+    filled in by whoever asks."""
+
+    step: str
+    node: str = ""
+    attempt: int = 1
+    problem: Problem | None = Field(None, description="What the attempt before ended with.")
+    next_at: datetime | None = Field(None, description="When it is tried again; None: it is at work.")
+    progress: str = Field("", description="What the attempt said last: bytes sent.")
+
+    def __str__(self) -> str:
+        if self.problem is None:
+            return self.progress
+        code = f"{self.problem.code}: {self.problem.message}"
+        if self.next_at is None:
+            return f"attempt {self.attempt} {self.progress} (before: {code})".replace("  ", " ")
+        return f"waiting: {code} (attempt {self.attempt} at {self.next_at:%H:%M:%SZ})"
+
+
 class NodeStatus(Fact):
     """One line of the status page."""
 
@@ -62,6 +82,7 @@ class RolloutStatus(Fact):
     problem: Problem | None = None
     plan_digest: str = ""
     started_at: datetime
+    pending: tuple[PendingStep, ...] = ()
 
 
 class NodeStep(Fact):
@@ -71,3 +92,4 @@ class NodeStep(Fact):
     paused: bool = False
     timings: tuple[Timing, ...] = ()
     remark: str = Field("", description="A signal that was ignored, and why.")
+    pending: tuple[PendingStep, ...] = ()

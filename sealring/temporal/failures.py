@@ -91,7 +91,13 @@ def _application_error(error: SealringError) -> ApplicationError:
         "remedy": redact(error.remedy),
         "node": error.node,
     }
-    return ApplicationError(redact(error.message), details, type=error.code, non_retryable=not error.retryable)
+    return ApplicationError(
+        redact(error.message),
+        details,
+        type=error.code,
+        non_retryable=not error.retryable,
+        next_retry_delay=error.retry_after,
+    )
 
 
 def _refused_input(error: ValidationError) -> SealringError:

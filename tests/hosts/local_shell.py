@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sealring.hosts.refusals import refusal
-from sealring.hosts.shell import READY, Completed, assemble, command_line
+from sealring.hosts.shell import READY, Completed, Feed, assemble, command_line
 
 MUTATING = ("mv", "rm", "ln", "mkdir", "cp", "touch", "chmod", "chown", "sync", "cat", "head")
 
@@ -55,7 +55,7 @@ class LocalShell:
         *,
         variables: Mapping[str, str] = {},
         arguments: Sequence[str] = (),
-        secret_input: bytes | None = None,
+        secret_input: bytes | Feed | None = None,
         timeout: float | None = None,
         become: str = "",
     ) -> Completed:
@@ -76,7 +76,7 @@ class LocalShell:
         if secret_input is not None:
             while (line := await process.stdout.readline()) and line != READY:
                 stdout += line
-            process.stdin.write(secret_input)
+            process.stdin.write(secret_input if isinstance(secret_input, bytes) else secret_input.make(stdout.decode()))
         process.stdin.close()
         stdout += await process.stdout.read()
         stderr = await process.stderr.read()

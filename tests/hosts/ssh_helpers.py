@@ -1,7 +1,11 @@
-"""Settings with a change, and the error that a first command ends in."""
+"""Settings with a change, one command on a host or the error that it ends in, and what the host's sshd says."""
+
+import re
 
 import pytest
 
+from lab.keys import host_files
+from lab.spec import NodeSpec
 from sealring.errors import SealringError
 from sealring.hosts.ssh import HostPool
 from sealring.models.cluster import SshSettings
@@ -20,3 +24,21 @@ async def refused(settings: SshSettings, address: str, script: str = "exit 0") -
             return caught.value
     finally:
         await pool.close()
+
+
+async def visit(pool: HostPool, address: str, script: str = "exit 0") -> str:
+    """Lease a host for one command; its output."""
+    async with pool.host(address) as host:
+        return (await host.run(script)).stdout
+
+
+def logins(node: NodeSpec) -> int:
+    """How many logins a node's sshd has let in."""
+    log = node.logs / "sshd.log"
+    return len(re.findall(r"Accepted \S+ for ", log.read_text())) if log.exists() else 0
+
+
+def overrule(node: NodeSpec, *lines: str) -> None:
+    """Change a node's sshd configuration until the end of the test: of two lines sshd believes the first."""
+    file = host_files(node).configuration
+    file.write_text("".join(f"{line}\n" for line in lines) + file.read_text())

@@ -13,7 +13,7 @@ import pytest
 from lab.hosts import HostOptions, configure_host, cut, restore
 from lab.spec import LabSpec
 from sealring.errors import SealringError
-from sealring.hosts.login import login
+from sealring.hosts.login import Login, login
 from sealring.hosts.shell import assemble
 from sealring.hosts.ssh import HostPool
 from sealring.models.cluster import SshHost, SshSettings
@@ -146,12 +146,12 @@ async def test_all_who_wait_for_a_connection_share_its_failure(
 ) -> None:
     tried = 0
 
-    async def counted(*args: object) -> asyncssh.SSHClientConnection:
+    async def counted(*args: object) -> tuple[asyncssh.SSHClientConnection, Login]:
         nonlocal tried
         tried += 1
         return await login(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("sealring.hosts.ssh.login", counted)
+    monkeypatch.setattr("sealring.hosts.links.login", counted)
     pool = HostPool(changed(settings, port=1))
     async with pool.host(address) as host:
         results = await asyncio.gather(*(host.run("exit 0") for _ in range(5)), return_exceptions=True)
@@ -168,7 +168,7 @@ async def test_logins_in_progress_are_capped(
 ) -> None:
     inside = most = 0
 
-    async def counted(*args: object) -> asyncssh.SSHClientConnection:
+    async def counted(*args: object) -> tuple[asyncssh.SSHClientConnection, Login]:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
@@ -177,7 +177,7 @@ async def test_logins_in_progress_are_capped(
         finally:
             inside -= 1
 
-    monkeypatch.setattr("sealring.hosts.ssh.login", counted)
+    monkeypatch.setattr("sealring.hosts.links.login", counted)
     hosts = {f"10.0.0.{i}": SshHost(host=spec.ring[i % 2].address) for i in range(6)}
     pool = HostPool(changed(settings, hosts=hosts, max_logins=2))
 
@@ -209,7 +209,7 @@ async def test_a_slow_command_is_told_from_a_dead_link(spec: LabSpec, settings: 
 async def test_a_command_behind_a_dead_link_is_told_from_a_slow_one(
     spec: LabSpec, settings: SshSettings, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sealring.hosts.ssh._ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("sealring.hosts.links.ANSWER_SECONDS", 0.3)
     pool = HostPool(settings)
     async with pool.host(address) as host:
         await host.run("exit 0")

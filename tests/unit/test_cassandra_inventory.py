@@ -14,7 +14,7 @@ from sealring.cassandra.host_look import Known, config_candidates
 from sealring.cassandra.inventory import Inspection, inventory, restart_because
 from sealring.cassandra.system_log import LogMark, mark_log, read_log
 from sealring.errors import SealringError
-from sealring.hosts.shell import Completed, assemble
+from sealring.hosts.shell import Completed, Feed, assemble
 from sealring.models.cluster import ClusterFile, NodeRef
 
 NODE = NodeRef(host_id="h", address="127.0.0.1", internode_address="127.0.0.1", datacenter="dc1", rack="r1")
@@ -43,7 +43,7 @@ class LocalShell:
         *,
         variables: Mapping[str, str] = {},
         arguments: Sequence[str] = (),
-        secret_input: bytes | None = None,
+        secret_input: bytes | Feed | None = None,
         timeout: float | None = None,
         become: str = "",
     ) -> Completed:

@@ -17,7 +17,7 @@ from sealring.hosts.facts import Folder, HostFacts, room_findings
 from sealring.hosts.manifest import Manifest, Place, make_manifest, names, parse_manifest, sums
 from sealring.hosts.privileges import allows_without_password
 from sealring.hosts.refusals import refusal, system_refusal
-from sealring.hosts.shell import Completed, assemble, command_line, load_script, run_script
+from sealring.hosts.shell import Completed, Feed, assemble, command_line, load_script, run_script
 from sealring.models.evidence import Verdict
 from sealring.models.node import Generation, Layout, StoreFile
 
@@ -74,7 +74,7 @@ class Answering:
         *,
         variables: Mapping[str, str] = {},
         arguments: Sequence[str] = (),
-        secret_input: bytes | None = None,
+        secret_input: bytes | Feed | None = None,
         timeout: float | None = None,
         become: str = "",
     ) -> Completed:

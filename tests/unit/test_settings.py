@@ -43,6 +43,23 @@ def test_ports_budgets_and_switches_are_configurable(tmp_path: Path) -> None:
     assert not cluster.rollout.rollback_on_failure
 
 
+@pytest.mark.criterion("A2")
+def test_paths_of_every_way_count_from_the_file_and_a_password_is_refused_by_its_field(tmp_path: Path) -> None:
+    jump = "[{host: b, known_hosts: kh, private_key: k, certificate: c, password_file: p}]"
+    more = f"ssh:\n  password_file: p\n  jump: {jump}\n  hosts: {{h: {{password_file: q, jump: {jump}}}}}\n"
+    error = told(written(tmp_path, SMALLEST + more))
+    assert error.code == "cluster.invalid"
+    for field in ("password_file", "jump.0.password_file", "hosts.h.password_file", "hosts.h.jump.0.password_file"):
+        assert field in error.message
+    ssh = read_cluster(written(tmp_path, SMALLEST + more + "  allow_password: true\n")).ssh
+    other = ssh.hosts["h"]
+    assert (ssh.password_file, other.password_file) == (tmp_path / "p", tmp_path / "q")
+    assert other.jump
+    for hop in (*ssh.jump, *other.jump):
+        files = (hop.known_hosts, hop.private_key, hop.certificate, hop.password_file)
+        assert files == tuple(tmp_path / name for name in ("kh", "k", "c", "p"))
+
+
 def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
     vault = "vault: {address: 'https://vault', ca: ca.pem, role_id: r, secret_id_file: secret-id}\n"
     cluster = read_cluster(

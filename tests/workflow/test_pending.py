@@ -1,0 +1,85 @@
+"""What status shows of steps that fail and wait: read from the real Temporal server."""
+# ruff: noqa: ASYNC110 - a test may poll
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+from temporalio.testing import WorkflowEnvironment
+
+from sealring.errors import ErrorClass, SealringError
+from starters import rollouts
+from starters.show import show_status
+from starters.watch import _lines
+from tests.workflow.fakes import FakeRing
+from tests.workflow.story import N1, N2, deploy, serving, start
+
+
+def circuit_open(node: str, seconds: float) -> SealringError:
+    return SealringError(
+        "ssh.circuit-open",
+        "no connection is tried: 3 failed in a row",
+        error_class=ErrorClass.RETRY,
+        node=node,
+        retry_after=timedelta(seconds=seconds),
+    )
+
+
+@pytest.mark.criterion("A14", "V8")
+async def test_an_open_breaker_shows_in_status_with_the_next_attempt(temporal_dev: WorkflowEnvironment) -> None:
+    ring = FakeRing()
+    ring.fail("validate_node", N2, circuit_open(N2, 300))
+    async with serving(temporal_dev, ring):
+        handle = await start(temporal_dev, deploy("breaker"))
+        async with asyncio.timeout(30):
+            while not (
+                (step := await rollouts.node_step(temporal_dev.client, "breaker", N2, "tls-prepare"))
+                and step.pending
+                and step.pending[0].problem
+            ):
+                await asyncio.sleep(0.05)
+        (waits,) = step.pending
+        assert waits.problem
+        assert (waits.step, waits.node, waits.problem.code) == ("validate_node", N2, "ssh.circuit-open")
+        assert waits.next_at
+        left = waits.next_at - datetime.now(UTC)
+        assert timedelta(minutes=4) < left <= timedelta(minutes=5), "when the breaker lets the next one through"
+        status = await rollouts.status(handle)
+        screen = Console(width=400, record=True)
+        screen.print(show_status(status, {N2: step}))
+        told = "no connection is tried: 3 failed in a row"
+        words = f"waiting: ssh.circuit-open: {told} (attempt 2 at {waits.next_at:%H:%M:%SZ})"
+        assert words in screen.export_text()
+        assert f"  {N2} {words}" in _lines(status, {N2: step})
+        assert "activate_generation" not in ring.steps(N1)
+        await handle.terminate()
+
+
+@pytest.mark.criterion("V8")
+async def test_a_verification_that_meets_an_open_breaker_is_repeated_and_never_passed(
+    temporal_dev: WorkflowEnvironment,
+) -> None:
+    ring = FakeRing()
+    ring.fail("verify_node", N1, circuit_open(N1, 0.5), circuit_open(N1, 0.5))
+    begin = asyncio.get_running_loop().time()
+    async with serving(temporal_dev, ring):
+        handle = await start(temporal_dev, deploy("breaker-verify"))
+        report = await handle.result()
+    assert ring.steps(N1).count("verify_node") == 3
+    assert report.outcome.value == "Done"
+    assert asyncio.get_running_loop().time() - begin >= 1.0
+
+
+async def test_a_step_of_the_rollout_itself_shows_too(temporal_dev: WorkflowEnvironment) -> None:
+    ring = FakeRing()
+    ring.fail("observe_cluster", "", circuit_open("10.0.0.1", 300))
+    async with serving(temporal_dev, ring):
+        handle = await start(temporal_dev, deploy("breaker-observe"))
+        async with asyncio.timeout(30):
+            while not [p for p in (await rollouts.status(handle)).pending if p.problem]:
+                await asyncio.sleep(0.05)
+        (waits,) = (await rollouts.status(handle)).pending
+        assert (waits.step, waits.node) == ("observe_cluster", "10.0.0.1")
+        assert str(waits).startswith("waiting: ssh.circuit-open")
+        await handle.terminate()
