@@ -162,7 +162,7 @@ class PrepareActivities:
                 order,
                 "node.vantage",
                 f"{s.listener} seen from {s.vantage}: {s.problem}",
-                "open the way, for a peer allow SSH forwarding (AllowTcpForwarding local) for the deploy user",
+                "open the way; for a peer: AllowTcpForwarding and PermitOpen in its sshd_config (docs/security.md)",
                 Actor.NODE_ADMIN,
             )
             for s in blind

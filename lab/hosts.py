@@ -38,11 +38,13 @@ class HostOptions:
         sftp: whether there is an SFTP subsystem.
         max_sessions: sshd's MaxSessions; an SFTP channel counts.
         authorized_keys: a file of public keys that may log in without a certificate.
+        restrictions: further lines, a Match block for instance.
     """
 
     sftp: bool = True
     max_sessions: int = 10
     authorized_keys: Path | None = None
+    restrictions: str = ""
 
 
 def start_hosts(spec: LabSpec, sshd: Path) -> None:
@@ -133,6 +135,7 @@ def configure_host(spec: LabSpec, node: NodeSpec, options: HostOptions = HostOpt
         # SHLVL: bash under sshd would read the account's .bashrc, which may put its own tools before the node's
         f'SetEnv SHLVL=1 "PATH={node.bin}:{_SYSTEM_PATH}" SEALRING_LAB_NODE={node.name}',
         *(["Subsystem sftp internal-sftp"] if options.sftp else []),
+        *options.restrictions.splitlines(),  # last: a Match block holds until the end
     ]
     write_file(files.configuration, "".join(f"{line}\n" for line in lines).encode(), 0o600)
 

@@ -27,7 +27,7 @@ from sealring.temporal.connect import client_for
 from starters import rollouts
 from starters.exits import Exit, exit_for, tell
 from starters.keys import keyring_app
-from starters.show import console, show_findings, show_plan, show_report, show_status, show_view
+from starters.show import console, show_egress, show_findings, show_plan, show_report, show_status, show_view
 from starters.watch import KINDS, watch
 
 T = TypeVar("T")
@@ -105,6 +105,17 @@ def cluster_inspect(cluster: Cluster, as_json: Json = False) -> None:
     view = run(lambda settings: inspect(settings, cluster), as_json=as_json)
     answer(view, lambda: show_view(view), as_json=as_json)
     if any(node.problem or not node.up for node in view.nodes):
+        raise typer.Exit(Exit.REFUSED)
+
+
+@cluster_app.command("egress")
+def cluster_egress(cluster: Cluster, as_json: Json = False) -> None:
+    """Print what must be open in the network: from which worker, to which host and port, and for what."""
+    from starters.direct import reach
+
+    found = run(lambda settings: reach(settings, cluster), as_json=as_json)
+    answer(found, lambda: show_egress(found), as_json=as_json)
+    if found.unread:
         raise typer.Exit(Exit.REFUSED)
 
 

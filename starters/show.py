@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sealring.models.base import short
+from sealring.models.egress import Egress
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.node import ClusterView
 from sealring.models.plan import Plan
@@ -118,6 +119,19 @@ def show_view(view: ClusterView) -> RenderableType:
         )
     observers = f"{view.cluster}, observed from {', '.join(view.observers)} over {view.source}"
     return Group(Text(observers, "bold"), table)
+
+
+def show_egress(found: Egress) -> RenderableType:
+    """What must be open, one line for each target."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("from", "to", "port", "for"):
+        table.add_column(column)
+    for target in found.targets:
+        table.add_row(target.origin, target.host, str(target.port), target.purpose)
+    parts: list[RenderableType] = [table, Text(f"PermitOpen {' '.join(found.permit_open)}")]
+    if found.unread:
+        parts.append(Text(f"listeners not known, host not read: {', '.join(found.unread)}", "red"))
+    return Group(*parts)
 
 
 def show_report(report: RolloutReport) -> RenderableType:

@@ -50,7 +50,7 @@ class Conversation:
             raise refuse(
                 "cql.unauthorized",
                 f"cql.username may not read what the observation needs: {error}",
-                "GRANT SELECT ON KEYSPACE system, system_views TO that role",
+                "GRANT SELECT ON system_views.gossip_info, .internode_outbound and .settings to it (docs/security.md)",
                 actor=Actor.CASSANDRA_ADMIN,
                 node=self.address,
             ) from error

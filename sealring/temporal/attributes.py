@@ -14,7 +14,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from sealring.errors import refuse
+from sealring.errors import SealringError, refuse
 
 TLS_CLUSTER: SearchAttributeKey[str] = SearchAttributeKey.for_keyword("TlsCluster")
 TLS_PHASE: SearchAttributeKey[str] = SearchAttributeKey.for_keyword("TlsPhase")
@@ -38,24 +38,56 @@ _WIRE_TYPES = {
 }
 
 
+_REFUSED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+
+
 async def register_search_attributes(client: Client) -> None:
     """Make sure that the client's namespace knows every search attribute. Safe to repeat, also from several processes.
 
     An upsert of an attribute that the server does not know suspends the workflow, so every worker calls this first.
+    Listing and adding them are an operator's rights; a client without these only asks whether they can be searched for.
 
     Raises:
-        SealringError: `temporal.search-attribute-type` when the namespace has one of the names with another type.
+        SealringError: `temporal.search-attribute-type` when the namespace has one of the names with another type;
+            `temporal.search-attributes` when some are missing and this client may not add them.
     """
     wanted = {name: _WIRE_TYPES[spelling] for name, spelling in SEARCH_ATTRIBUTES.items()}
-    missing = await _missing(client, wanted)
-    if not missing:
-        return
-    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
     try:
+        missing = await _missing(client, wanted)
+        if not missing:
+            return
+        request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
         await client.operator_service.add_search_attributes(request)
     except RPCError as error:
-        if error.status is not RPCStatusCode.ALREADY_EXISTS:  # another process was quicker
+        if error.status is RPCStatusCode.ALREADY_EXISTS:  # another process was quicker
+            return
+        if error.status not in _REFUSED:
             raise
+        unknown = [name for name in SEARCH_ATTRIBUTES if not await _searchable(client, name)]
+        if unknown:
+            raise _not_ours_to_add(client.namespace, unknown) from None
+
+
+async def _searchable(client: Client, name: str) -> bool:
+    """Whether the server knows an attribute: a question that every reader of the namespace may ask."""
+    try:
+        await client.count_workflows(f"{name} IS NOT NULL")
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        return False
+    return True
+
+
+def _not_ours_to_add(namespace: str, unknown: list[str]) -> SealringError:
+    options = " ".join(f"--name {name} --type {SEARCH_ATTRIBUTES[name]}" for name in unknown)
+    return refuse(
+        "temporal.search-attributes",
+        f"namespace {namespace} does not know the search attributes {', '.join(unknown)}, and may not be given them by "
+        "this client",
+        f"let somebody with an operator's rights run: temporal operator search-attribute create "
+        f"--namespace {namespace} {options}",
+    )
 
 
 async def _missing(

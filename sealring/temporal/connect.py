@@ -46,7 +46,7 @@ async def connect(
     """
     plugin = sealring_plugin(load_keyring(keyring_path) if keyring_path else None)
     config = _profile(profile)
-    target = address or config.get("target_host") or DEFAULT_ADDRESS
+    target = _target(address, config)
     space = namespace or config.get("namespace") or "default"
     try:
         async with asyncio.timeout(timeout):
@@ -82,6 +82,15 @@ async def client_for(settings: Settings) -> Client:
     )
 
 
+def address_for(settings: Settings) -> str:
+    """host:port that `client_for` connects to.
+
+    Raises:
+        SealringError: `temporal.profile`.
+    """
+    return _target(settings.temporal_address, _profile(settings.temporal_profile))
+
+
 def identity() -> str:
     """`user@host`: shown in histories. Self-asserted, so it informs and proves nothing."""
     try:
@@ -100,6 +109,10 @@ def _profile(name: str | None) -> ClientConnectConfig:
             f"cannot read Temporal profile {name or 'default'}: {error}",
             "list the profiles with: temporal config list",
         ) from None
+
+
+def _target(address: str | None, config: ClientConnectConfig) -> str:
+    return address or config.get("target_host") or DEFAULT_ADDRESS
 
 
 def _unreachable(target: str, why: str) -> SealringError:

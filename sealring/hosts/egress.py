@@ -1,0 +1,53 @@
+"""The network targets that each worker needs, from the cluster file and the ring as observed. Pure.
+
+Source of each: `login` (SSH), `sealring.cassandra.cql` (observation), `activities.eyes` (handshakes, from the worker
+and through peers). A delivery is read from files and needs no network.
+"""
+
+from sealring.hosts.login import endpoint
+from sealring.models.cluster import ClusterFile
+from sealring.models.egress import Egress, NetworkTarget, Origin
+from sealring.models.node import ClusterView
+
+PURPOSES = {"native": "handshakes on the native port", "internode": "handshakes on the internode port"}
+
+
+def egress(cluster: ClusterFile, view: ClusterView, *, temporal: str) -> Egress:
+    """What must be open, for this ring and nothing else.
+
+    Args:
+        cluster: the cluster file.
+        view: the ring with its hosts read: the listeners of one that could not be are missing, and it is named.
+        temporal: host:port of the Temporal service.
+    """
+    server, _, port = temporal.rpartition(":")
+    found: dict[tuple[Origin, str, int], list[str]] = {}
+
+    def need(origin: Origin, host: str, port: int, purpose: str) -> None:
+        purposes = found.setdefault((origin, host, port), [])
+        if purpose not in purposes:
+            purposes.append(purpose)
+
+    need("control worker", server.strip("[]"), int(port), "Temporal")
+    need("deploy worker", server.strip("[]"), int(port), "Temporal")
+    for address in (*cluster.contact_points, *(seen.node.address for seen in view.nodes)):
+        place = endpoint(cluster.ssh, address)
+        need("deploy worker", place.host, place.port, "SSH")
+        need("deploy worker", address, cluster.cql.port, "CQL")
+    for seen in view.nodes:
+        for listener in seen.listeners:
+            need("deploy worker", listener.address, listener.port, PURPOSES[listener.kind])
+            need("nodes", listener.address, listener.port, PURPOSES[listener.kind])
+    return Egress(
+        cluster=cluster.name,
+        targets=tuple(
+            NetworkTarget(origin=origin, host=host, port=port, purpose=", ".join(purposes))
+            for (origin, host, port), purposes in sorted(found.items())
+        ),
+        permit_open=tuple(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            for origin, host, port in sorted(found)
+            if origin == "nodes"
+        ),
+        unread=tuple(seen.node.address for seen in view.nodes if not seen.listeners),
+    )

@@ -1,0 +1,75 @@
+"""What must be open in the network, from a cluster file and a view of the ring."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from sealring.hosts.egress import egress
+from sealring.models.cluster import ClusterFile, Listener, NodeRef
+from sealring.models.node import ClusterView, NodeView
+
+CLUSTER = ClusterFile.model_validate(
+    {
+        "name": "prod",
+        "contact_points": ["10.0.1.1"],
+        "ssh": {"port": 2200, "hosts": {"10.0.1.2": {"host": "192.0.2.2", "port": 22}}},
+        "cql": {"port": 9142},
+    }
+)
+
+
+def node(last: int, *ports: tuple[str, int]) -> NodeView:
+    """A node whose internode address is in a network of its own."""
+    address, internode = f"10.0.1.{last}", f"10.9.1.{last}"
+    ref = NodeRef(host_id=f"h{last}", address=address, internode_address=internode, datacenter="dc1", rack="r1")
+    found = tuple(
+        Listener.model_validate({"kind": kind, "address": internode if kind == "internode" else address, "port": port})
+        for kind, port in ports
+    )
+    return NodeView(node=ref, version="5.0.9", up=True, normal=True, listeners=found)
+
+
+def view(*nodes: NodeView) -> ClusterView:
+    return ClusterView(cluster="prod", observed_at=datetime.now(UTC), observers=(), nodes=nodes)
+
+
+@pytest.mark.criterion("Q7")
+def test_every_target_of_every_worker_is_named_once_and_nothing_else() -> None:
+    seen = view(node(1, ("internode", 7000), ("native", 9142)), node(2, ("internode", 7000), ("native", 9142)))
+    found = egress(CLUSTER, seen, temporal="temporal.internal:7233")
+    assert [(t.origin, t.host, t.port, t.purpose) for t in found.targets] == [
+        ("control worker", "temporal.internal", 7233, "Temporal"),
+        ("deploy worker", "10.0.1.1", 2200, "SSH"),
+        ("deploy worker", "10.0.1.1", 9142, "CQL, handshakes on the native port"),
+        ("deploy worker", "10.0.1.2", 9142, "CQL, handshakes on the native port"),
+        ("deploy worker", "10.9.1.1", 7000, "handshakes on the internode port"),
+        ("deploy worker", "10.9.1.2", 7000, "handshakes on the internode port"),
+        ("deploy worker", "192.0.2.2", 22, "SSH"),
+        ("deploy worker", "temporal.internal", 7233, "Temporal"),
+        ("nodes", "10.0.1.1", 9142, "handshakes on the native port"),
+        ("nodes", "10.0.1.2", 9142, "handshakes on the native port"),
+        ("nodes", "10.9.1.1", 7000, "handshakes on the internode port"),
+        ("nodes", "10.9.1.2", 7000, "handshakes on the internode port"),
+    ]
+    assert found.permit_open == ("10.0.1.1:9142", "10.0.1.2:9142", "10.9.1.1:7000", "10.9.1.2:7000")
+    assert found.unread == ()
+
+
+def test_a_node_that_was_not_read_is_named() -> None:
+    found = egress(CLUSTER, view(node(1, ("native", 9042)), node(2)), temporal="127.0.0.1:7233")
+    assert found.unread == ("10.0.1.2",)
+    assert ("192.0.2.2", 22) in {(t.host, t.port) for t in found.targets}, "SSH is needed to read it"
+
+
+def test_an_ipv6_address_is_written_as_sshd_reads_it() -> None:
+    ref = NodeRef(host_id="h", address="fd00::1", internode_address="fd00::1", datacenter="dc1", rack="r1")
+    seen = NodeView(
+        node=ref,
+        version="5.0.9",
+        up=True,
+        normal=True,
+        listeners=(Listener(kind="native", address="fd00::1", port=9042),),
+    )
+    found = egress(CLUSTER, view(seen), temporal="[fd00::9]:7233")
+    assert found.permit_open == ("[fd00::1]:9042",)
+    assert found.targets[0].host == "fd00::9"
