@@ -241,8 +241,9 @@ def load_identity(settings: SshSettings, place: Endpoint) -> dict[str, Any]:
     return {"client_keys": [(key, _load_certificate(settings.certificate, key))], "agent_path": None}
 
 
-# asyncssh says KeyImportError, a ValueError; of some malformed keys it and `cryptography` say other things.
-_UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, UnsupportedAlgorithm)
+# asyncssh says KeyImportError, a ValueError; of some malformed keys it and `cryptography` say other things, and of an
+# X.509 certificate NameError, unless pyOpenSSL is installed.
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, NameError, UnsupportedAlgorithm)
 
 
 def _words(error: Exception) -> str:
