@@ -92,15 +92,24 @@ def load_settings() -> Settings:
         raise refuse("settings.invalid", f"{file}: {error}", "correct the file: it must be TOML") from None
 
 
+def cluster_name(name: str) -> str:
+    """The name, when it can be one.
+
+    Raises:
+        SealringError: `cluster.name`.
+    """
+    if not re.fullmatch(CLUSTER_NAME, name):
+        raise refuse("cluster.name", "cluster: not a cluster name", "use letters, digits, dot, dash and underscore")
+    return name
+
+
 def load_cluster(folder: Path, name: str) -> ClusterFile:
     """The cluster file of one ring.
 
     Raises:
         SealringError: `cluster.*`, naming the file and every field that is wrong.
     """
-    if not re.fullmatch(CLUSTER_NAME, name):
-        raise refuse("cluster.name", "cluster: not a cluster name", "use letters, digits, dot, dash and underscore")
-    file = folder / f"{name}.yaml"
+    file = folder / f"{cluster_name(name)}.yaml"
     if not file.exists() and not file.is_symlink():
         there = ", ".join(sorted(f.stem for f in folder.glob("*.yaml"))) or "none"
         raise refuse(

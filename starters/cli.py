@@ -22,7 +22,7 @@ from sealring.models.evidence import Verdict
 from sealring.models.material import MaterialRef
 from sealring.models.rollout import Phase, RolloutReport, RolloutRequest
 from sealring.models.steering import Command, Resolution
-from sealring.settings import Settings, load_settings, wrong_fields
+from sealring.settings import Settings, cluster_name, load_settings, wrong_fields
 from sealring.temporal.connect import client_for
 from starters import rollouts
 from starters.exits import Exit, exit_for, tell
@@ -43,7 +43,15 @@ app.add_typer(rollout_app, name="rollout")
 app.add_typer(worker_app, name="worker")
 app.add_typer(keyring_app, name="keyring")
 
-Cluster = Annotated[str, typer.Argument(help="Name of the ring: its file is <clusters>/<name>.yaml.")]
+
+def _named(name: str) -> str:
+    try:
+        return cluster_name(name)
+    except SealringError as error:
+        raise typer.Exit(tell(error, as_json=False)) from None
+
+
+Cluster = Annotated[str, typer.Argument(help="Name of the ring: its file is <clusters>/<name>.yaml.", callback=_named)]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Material = Annotated[str, typer.Option("--material", "-m", help="Directory of the delivery.")]
 Nodes = Annotated[list[str] | None, typer.Option("--nodes", "-n", help="Only these addresses (repeat it).")]

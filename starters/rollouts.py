@@ -1,6 +1,5 @@
 """Start, steer and ask a rollout: the few calls to Temporal that every starter needs."""
 
-import re
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -18,7 +17,6 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from sealring.errors import Actor, ErrorClass, SealringError, refuse
-from sealring.models.cluster import CLUSTER_NAME
 from sealring.models.rollout import RolloutReport, RolloutRequest
 from sealring.models.steering import Command, NodeStep, Resolution, RolloutStatus
 from sealring.temporal.failures import problem_of
@@ -30,13 +28,7 @@ Rollout = WorkflowHandle[object, RolloutReport]
 
 
 def rollout_of(client: Client, cluster: str) -> Rollout:
-    """The latest rollout of a ring.
-
-    Raises:
-        SealringError: `cluster.name`.
-    """
-    if not re.fullmatch(CLUSTER_NAME, cluster):
-        raise refuse("cluster.name", "cluster: not a cluster name", "use letters, digits, dot, dash and underscore")
+    """The latest rollout of a ring."""
     return client.get_workflow_handle(f"tls-rollout/{cluster}", result_type=RolloutReport)
 
 

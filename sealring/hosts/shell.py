@@ -161,7 +161,7 @@ def number(text: str, what: str, shell: Shell) -> int:
     Raises:
         SealringError: `node.script-failed`, when it is none.
     """
-    if not re.fullmatch(r"-?[0-9]{1,18}", text.strip()):
+    if not re.fullmatch(r"-?[0-9]{1,20}", text.strip()):
         raise refusal("node.script-failed", f"{what}: expected a number, the node said {text[:60]!r}", shell.address)
     return int(text)
 

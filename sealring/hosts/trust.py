@@ -9,8 +9,9 @@ from sealring.errors import Actor, ErrorClass, SealringError, refuse
 from sealring.hosts.routes import Endpoint
 from sealring.local_files import at_home, read_small
 
-# asyncssh says KeyImportError, a ValueError; of some malformed keys it and `cryptography` say other things.
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, UnsupportedAlgorithm)
+# asyncssh says KeyImportError, a ValueError; of some malformed keys it and `cryptography` say other things, and of an
+# X.509 certificate NameError, unless pyOpenSSL is installed.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, NameError, UnsupportedAlgorithm)
 
 _MOST_HOST_KEYS = 16 * 1024 * 1024  # bytes of a known_hosts file: a hundred thousand hosts
 

@@ -88,7 +88,11 @@ def _node_folder(root: Path, node: NodeRef) -> Path:
     # Only names out of the listing: what a ring says about itself (an address "../x") does not choose our paths.
     present = _listing(root)
     found = [root / name for name in names if name in present]
-    if len({folder.resolve() for folder in found}) > 1:
+    try:
+        places = {folder.resolve() for folder in found}
+    except (OSError, RuntimeError) as error:
+        raise _unreadable(found[0], error) from None
+    if len(places) > 1:
         raise _ambiguous(f"{root} has several folders for this node: {', '.join(f.name for f in found)}")
     if not found:
         raise refuse(

@@ -54,6 +54,7 @@ class LocalShell:
             env={"PATH": f"{self.path}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         )
         return Completed(done.returncode, done.stdout, done.stderr, 0.0)

@@ -112,7 +112,7 @@ def _empty(path: Path) -> Path:
     return path / "empty"
 
 
-@pytest.mark.parametrize("path", ["delivery", "./delivery", "~/delivery", "/a\0b"])
+@pytest.mark.parametrize("path", ["delivery", "./delivery", "~/delivery"])
 async def test_a_path_that_is_not_absolute_is_refused(path: str) -> None:
     assert "absolute" in (await refusal("material.path", path)).message
 

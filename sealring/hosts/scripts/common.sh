@@ -98,8 +98,8 @@ relink() { # current|previous ID: one rename(2)
     sync "$tls_dir"
 }
 
-digest() { # FILE
-    sha256sum <"$1" | cut -d ' ' -f 1
+digest() { # FILE: what is no file is like nothing else, and is not waited for
+    if [ -f "$1" ]; then sha256sum <"$1" | cut -d ' ' -f 1; else printf 'none:%s' "$1"; fi
 }
 
 # The sums cover every file of a generation, its manifest included.

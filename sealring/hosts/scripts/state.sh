@@ -13,7 +13,7 @@ for link in current previous; do
         printf '%s_manifest=%s\n' "$link" "$(encoded "$tls_dir/generations/$id/manifest.json")"
     fi
 done
-if [ -e "$tls_dir/generations" ] && [ ! -d "$tls_dir/generations" ]; then
+if { [ -e "$tls_dir/generations" ] || [ -L "$tls_dir/generations" ]; } && [ ! -d "$tls_dir/generations" ]; then
     fail node.layout-unsupported "$tls_dir/generations"
 fi
 if [ -d "$tls_dir/generations" ]; then
