@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.spec import INTERNODE_PORT, NET
+
 
 def lab(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-m", "lab", *arguments], capture_output=True, text=True, check=False)
@@ -32,8 +34,8 @@ def test_an_unknown_version_is_refused_and_nothing_is_written(tmp_path: Path) ->
 
 
 def test_a_busy_port_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.145", 7000)):
+    with socket.create_server((f"127.0.{NET}.145", INTERNODE_PORT)):
         done = lab("up", "--root", str(tmp_path / "lab"), "--first", "144", "--no-engine")
     assert done.returncode == 2
-    assert done.stderr.startswith("[lab.port-busy] Something else listens on 127.0.0.145:7000.")
+    assert done.stderr.startswith(f"[lab.port-busy] Something else listens on 127.0.{NET}.145:{INTERNODE_PORT}.")
     assert not (tmp_path / "lab").exists()

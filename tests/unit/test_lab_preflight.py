@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab import debian, preflight, tools
-from lab.spec import LabSpec
+from lab.spec import NATIVE_PORT, LabSpec
 from sealring.errors import SealringError
 
 
@@ -15,8 +15,8 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
     wanted = preflight.node_ports(spec, spec.ring[1])
     preflight.check_ports(wanted)
     with (
-        socket.create_server(("127.0.0.142", 9042)),
-        pytest.raises(SealringError, match=r"127\.0\.0\.142:9042") as refused,
+        socket.create_server((spec.ring[1].address, NATIVE_PORT)),
+        pytest.raises(SealringError, match=f"{spec.ring[1].address}:{NATIVE_PORT}") as refused,
     ):
         preflight.check_ports(wanted)
     assert refused.value.code == "lab.port-busy"
