@@ -17,6 +17,7 @@ from typing import Any
 import asyncssh
 
 from sealring.errors import Actor, ErrorClass, SealringError, passing, refuse
+from sealring.hosts.certificates import Certificates
 from sealring.models.cluster import SshSettings
 
 KEEPALIVES = 3
@@ -93,17 +94,22 @@ class _Phases(asyncssh.SSHClient):
         self._budget.reschedule(asyncio.get_running_loop().time() + self._login_seconds)
 
 
-async def login(address: str, settings: SshSettings, known_hosts: KnownHosts) -> asyncssh.SSHClientConnection:
-    """Connect to a node and log in.
+async def login(
+    address: str, settings: SshSettings, known_hosts: KnownHosts, certificates: Certificates | None = None
+) -> asyncssh.SSHClientConnection:
+    """Connect to a node and log in; with `certificates`, private_key is used with one of them.
 
     Raises:
         SealringError: retry: `ssh.connect-timeout`, `ssh.login-timeout`, `ssh.connect-failed`; stop:
             `ssh.host-key-unverified`, `ssh.host-key-changed`, `ssh.auth-refused`, `ssh.certificate-invalid`,
-            `ssh.key-unusable`, `ssh.known-hosts-unreadable`.
+            `ssh.key-unusable`, `ssh.known-hosts-unreadable`; those of `Certificates.certificate`.
     """
     place = endpoint(settings, address)
     trusted = known_hosts.load()
     identity = load_identity(settings, place)
+    if certificates is not None:
+        (key,) = identity["client_keys"]
+        identity["client_keys"] = [(key, await certificates.certificate(key, place.user))]
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return await _login_once(place, settings, trusted, identity)
@@ -258,4 +264,6 @@ def _load_certificate(path: Path, key: asyncssh.SSHKey) -> asyncssh.SSHCertifica
 def _identity_words(settings: SshSettings) -> str:
     if settings.private_key is None:
         return "keys of the SSH agent"
+    if settings.vault_role is not None:
+        return f"key {settings.private_key}, certificate by {settings.vault_role}"
     return f"certificate {settings.certificate}" if settings.certificate else f"key {settings.private_key}"

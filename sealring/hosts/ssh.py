@@ -8,11 +8,12 @@ each connection (sshd's MaxSessions).
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
 import asyncssh
 
 from sealring.errors import Actor, ErrorClass, SealringError, passing
+from sealring.hosts.certificates import Certificates, Sign
 from sealring.hosts.login import KnownHosts, endpoint, login
 from sealring.hosts.refusals import refusal
 from sealring.hosts.session import OUTPUT_LIMIT, TooMuchOutput, is_sudo_refusal, talk
@@ -23,23 +24,25 @@ LINGER_SECONDS = 60.0
 """A connection that nobody leases is closed after this long."""
 
 _ANSWER_SECONDS = 5.0  # a link that does not answer an empty command in this time is called dead
-
 _GONE = "SSH connection closed"  # asyncssh's words when it is asked for a channel of a connection that is gone
+_Opener = Callable[[str], Awaitable[asyncssh.SSHClientConnection]]  # of an address
 
 
 class HostPool:
     """Connections to hosts, one each. Belongs to one event loop; close it at the end."""
 
-    def __init__(self, settings: SshSettings) -> None:
+    def __init__(self, settings: SshSettings, sign: Sign | None = None) -> None:
+        """`sign` makes certificates for ssh.private_key; None: `settings` alone say who we are."""
         self.settings = settings
-        self._known_hosts = KnownHosts(settings.known_hosts)
+        self._own = sign and Certificates(sign)
+        self._known = KnownHosts(settings.known_hosts)
         self._logins = asyncio.Semaphore(settings.max_logins)
         self._links: dict[str, _Link] = {}
 
     @contextlib.asynccontextmanager
     async def host(self, address: str) -> AsyncIterator["Host"]:
         """Lease a host. Connects at the first command, or finds the connection of another lease."""
-        link = self._links.setdefault(address, _Link(address, self.settings, self._known_hosts, self._logins))
+        link = self._links.setdefault(address, _Link(address, self.settings, self._logins, self._login))
         with link.leased():
             yield Host(link)
 
@@ -48,18 +51,23 @@ class HostPool:
         for link in self._links.values():
             await link.close()
         self._links.clear()
+        if self._own is not None:
+            await self._own.close()
+
+    async def _login(self, address: str) -> asyncssh.SSHClientConnection:
+        return await login(address, self.settings, self._known, self._own)
 
 
 class _Link:
     """One host's connection: made once however many ask for it, made again when it is gone."""
 
-    def __init__(self, address: str, settings: SshSettings, known: KnownHosts, logins: asyncio.Semaphore) -> None:
+    def __init__(self, address: str, settings: SshSettings, logins: asyncio.Semaphore, opener: _Opener) -> None:
         self.address = address
         self.settings = settings
         self.user = endpoint(settings, address).user
         self.channels = asyncio.Semaphore(settings.max_channels)
-        self._known_hosts = known
         self._logins = logins
+        self._open = opener
         self._login: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
         self._leases = 0
@@ -88,7 +96,7 @@ class _Link:
 
     async def _log_in(self) -> asyncssh.SSHClientConnection:
         async with self._logins:
-            self._connection = await login(self.address, self.settings, self._known_hosts)
+            self._connection = await self._open(self.address)
         return self._connection
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ ClusterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_
 Port = Annotated[int, Field(ge=1, le=65535)]
 Duration = Annotated[timedelta, Field(gt=timedelta(0))]
 Apply = Literal["auto", "reload", "restart"]
+_SEGMENT = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"  # of a path in a vault: no dot segments
 
 
 class SshHost(Input):
@@ -35,6 +36,12 @@ class SshSettings(Input):
     )
     private_key: Path | None = Field(None, description="Private key file (0600); default: the SSH agent.")
     certificate: Path | None = Field(None, description="OpenSSH user certificate that belongs to private_key.")
+    vault_role: str | None = Field(
+        None,
+        pattern=f"^({_SEGMENT}/)+sign/{_SEGMENT}$",
+        description="Where the vault's SSH engine signs private_key, as in `bao write`: ssh-client/sign/deploy.",
+    )
+    vault_ttl: Duration = Field(timedelta(hours=1), description="Life of a certificate that vault_role signs.")
     connect_timeout: Duration = Field(timedelta(seconds=30), description="TCP connection and key exchange.")
     login_timeout: Duration = Field(timedelta(seconds=30), description="Authentication.")
     command_timeout: Duration = Field(timedelta(seconds=300), description="One command, start to end.")
@@ -44,6 +51,14 @@ class SshSettings(Input):
     max_logins: int = Field(8, ge=1, description="Logins in progress at once, per worker.")
     max_channels: int = Field(8, ge=1, description="Channels open at once on one connection; sshd allows 10.")
     hosts: dict[str, SshHost] = Field(default_factory=dict, description="Exceptions, by node address.")
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> Self:
+        if self.vault_role is not None and self.certificate is not None:
+            raise ValueError("give either certificate or vault_role")
+        if self.vault_role is not None and self.private_key is None:
+            raise ValueError("vault_role needs private_key, the key that it signs")
+        return self
 
 
 class CqlSettings(Input):
@@ -100,7 +115,10 @@ class RolloutSettings(Input):
 
 
 class VaultSettings(Input):
-    """The vault (HashiCorp Vault or OpenBao) that `vault` references are read from; secrets by reference only."""
+    """The vault (HashiCorp Vault or OpenBao) that `vault` references are read from and that signs SSH keys.
+
+    Secrets by reference only.
+    """
 
     address: str = Field(
         pattern=r"^https://[A-Za-z0-9.\[\]:-]+/?$", description="https://host:port; its certificate is verified."
@@ -132,7 +150,15 @@ class ClusterFile(Input):
     service: ServiceSettings = ServiceSettings()
     policy: MaterialPolicy = MaterialPolicy()
     rollout: RolloutSettings = RolloutSettings()
-    vault: VaultSettings | None = Field(None, description="Needed for material whose provider is `vault`.")
+    vault: VaultSettings | None = Field(
+        None, description="Needed for material whose provider is `vault`, and by ssh.vault_role."
+    )
+
+    @model_validator(mode="after")
+    def _role_of_a_vault(self) -> Self:
+        if self.ssh.vault_role is not None and self.vault is None:
+            raise ValueError("ssh.vault_role needs the section vault")
+        return self
 
 
 ListenerKind = Literal["internode", "native"]
