@@ -41,7 +41,9 @@ class SshSettings(Input):
         pattern=f"^({_SEGMENT}/)+sign/{_SEGMENT}$",
         description="Where the vault's SSH engine signs private_key, as in `bao write`: ssh-client/sign/deploy.",
     )
-    vault_ttl: Duration = Field(timedelta(hours=1), description="Life of a certificate that vault_role signs.")
+    vault_ttl: Duration = Field(
+        timedelta(hours=1), ge=timedelta(minutes=1), description="Life of a certificate that vault_role signs."
+    )
     connect_timeout: Duration = Field(timedelta(seconds=30), description="TCP connection and key exchange.")
     login_timeout: Duration = Field(timedelta(seconds=30), description="Authentication.")
     command_timeout: Duration = Field(timedelta(seconds=300), description="One command, start to end.")
