@@ -10,6 +10,7 @@ from sealring.cassandra.host_look import Known
 from sealring.cassandra.inventory import Inspection, inventory
 from sealring.cassandra.observe import observe_ring
 from sealring.errors import Actor, refuse
+from sealring.hosts.certificates import Sign
 from sealring.hosts.manifest import Place, place_of
 from sealring.hosts.privileges import choose_become
 from sealring.hosts.shell import Become
@@ -20,6 +21,7 @@ from sealring.pki.certificates import Certificates, fingerprint
 from sealring.pki.material import Material, generation_id
 from sealring.pki.stores import read_keystore, read_truststore, same_keystore, same_truststore
 from sealring.settings import load_cluster
+from sealring.sources.signing import sign_key
 from sealring.sources.vault import Vault
 
 Files = dict[str, bytes]  # content by store path
@@ -49,9 +51,22 @@ class Rings:
         """The ring's connections; new ones when its ssh section changed."""
         pool = self._pools.get(cluster.name)
         if pool is None or pool.settings != cluster.ssh:
-            pool = self._pools[cluster.name] = HostPool(cluster.ssh)
+            pool = self._pools[cluster.name] = HostPool(cluster.ssh, self._sign(cluster))
             self._known = {key: known for key, known in self._known.items() if key[0] != cluster.name}  # another login
         return pool
+
+    def _sign(self, cluster: ClusterFile) -> Sign | None:
+        """Who signs the deploy user's key, when a role is named: the vault of the cluster file as it is by then."""
+        role, ttl = cluster.ssh.vault_role, cluster.ssh.vault_ttl
+        if role is None:
+            return None
+
+        async def sign(public_key: str, user: str) -> str:
+            vault = self.vault(self.file(cluster.name)) or self.vault(cluster)
+            assert vault is not None, "a cluster file with a role has a vault"
+            return await sign_key(vault, role, ttl, public_key, user)
+
+        return sign
 
     def vault(self, cluster: ClusterFile) -> Vault | None:
         """The ring's vault, with the token it has; a new one when its section changed; None without a section.

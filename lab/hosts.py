@@ -39,12 +39,14 @@ class HostOptions:
         max_sessions: sshd's MaxSessions; an SFTP channel counts.
         authorized_keys: a file of public keys that may log in without a certificate.
         restrictions: further lines, a Match block for instance.
+        user_ca: a file of the authorities whose user certificates are good; the lab's own when not given.
     """
 
     sftp: bool = True
     max_sessions: int = 10
     authorized_keys: Path | None = None
     restrictions: str = ""
+    user_ca: Path | None = None
 
 
 def start_hosts(spec: LabSpec, sshd: Path) -> None:
@@ -119,7 +121,7 @@ def configure_host(spec: LabSpec, node: NodeSpec, options: HostOptions = HostOpt
     lines = [
         f'HostKey "{files.key}"',
         f'HostCertificate "{files.certificate}"',
-        f'TrustedUserCAKeys "{spec.ssh / "user_ca.pub"}"',
+        f'TrustedUserCAKeys "{options.user_ca or spec.ssh / "user_ca.pub"}"',
         f'AuthorizedKeysFile "{options.authorized_keys or "none"}"',
         f"AllowUsers {user_name()}",
         "AuthenticationMethods publickey",

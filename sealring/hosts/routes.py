@@ -15,12 +15,15 @@ class Identity:
     private_key: Path | None
     certificate: Path | None
     password_file: Path | None  # None: no password is sent there
+    vault_role: str | None = None  # where a vault certifies private_key
 
     def __str__(self) -> str:
         """In words, for a refusal."""
         if self.private_key is None:
             return f"password of {self.password_file}" if self.password_file else "keys of the SSH agent"
         key = f"certificate {self.certificate}" if self.certificate else f"key {self.private_key}"
+        if self.vault_role:
+            key += f", certificate by {self.vault_role}"
         return f"{key}, then password of {self.password_file}" if self.password_file else key
 
 
@@ -57,6 +60,7 @@ def endpoint(settings: SshSettings, address: str) -> Endpoint:
             private_key=settings.private_key,
             certificate=settings.certificate,
             password_file=(other and other.password_file) or settings.password_file,
+            vault_role=settings.vault_role,
         ),
     )
 
@@ -82,6 +86,7 @@ def _bastion(settings: SshSettings, jump: Jump) -> Endpoint:
             private_key=jump.private_key if own else settings.private_key,
             certificate=jump.certificate or (None if own else settings.certificate),
             password_file=jump.password_file,
+            vault_role=None if own or jump.certificate else settings.vault_role,
         ),
         max_logins=jump.max_logins,
         max_channels=jump.max_channels,

@@ -14,6 +14,7 @@ from functools import partial
 import asyncssh
 
 from sealring.errors import Actor, ErrorClass, SealringError, passing
+from sealring.hosts.certificates import Sign
 from sealring.hosts.links import Commons, Link
 from sealring.hosts.login import GONE
 from sealring.hosts.refusals import refusal
@@ -26,9 +27,10 @@ from sealring.models.cluster import SshSettings
 class HostPool:
     """Connections to hosts, one each. Belongs to one event loop; close it at the end."""
 
-    def __init__(self, settings: SshSettings) -> None:
+    def __init__(self, settings: SshSettings, sign: Sign | None = None) -> None:
+        """`sign` signs the key of the ssh section where `vault_role` names who shall, anew before a certificate ends."""
         self.settings = settings
-        self._commons = Commons(settings)
+        self._commons = Commons(settings, sign)
         self._links: dict[str, Link] = {}
         self._bastions: dict[tuple[Endpoint, ...], Link] = {}
 
@@ -54,6 +56,7 @@ class HostPool:
         """Close every connection, those to bastions last; commands that still run are cut off."""
         for link in (*self._links.values(), *sorted(self._bastions.values(), key=lambda link: -link.depth)):
             await link.close()
+        await self._commons.close()
         self._links.clear()
         self._bastions.clear()
 

@@ -20,6 +20,7 @@ Lifetime = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=36500))
 Pause = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=1))]
 Many = 10_000  # more of anything than a ring has nodes
 Apply = Literal["auto", "reload", "restart"]
+_SEGMENT = "[A-Za-z0-9_-][A-Za-z0-9_.-]*"  # of a path in a vault: no dot segments
 
 
 class Jump(Input):
@@ -97,6 +98,14 @@ class SshSettings(Input):
     )
     jump: tuple[Jump, ...] = Field((), description="Bastions on the way to every node, the nearest first.")
     compression: bool = Field(False, description="Compress what is sent: for thin links, costs CPU on both ends.")
+    vault_role: str | None = Field(
+        None,
+        pattern=f"^({_SEGMENT}/)+sign/{_SEGMENT}$",
+        description="Where the vault's SSH engine signs private_key, as in `bao write`: ssh-client/sign/deploy.",
+    )
+    vault_ttl: Duration = Field(
+        timedelta(hours=1), ge=timedelta(minutes=1), description="Life of a certificate that vault_role signs."
+    )
     connect_timeout: Duration = Field(timedelta(seconds=30), description="TCP connection and key exchange.")
     login_timeout: Duration = Field(timedelta(seconds=30), description="Authentication.")
     command_timeout: Duration = Field(timedelta(seconds=300), description="One command, start to end.")
@@ -122,6 +131,14 @@ class SshSettings(Input):
         named = [place for place, file in places.items() if file is not None]
         if named:
             raise ValueError(f"{', '.join(named)}: password logins need allow_password: true")
+        return self
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> Self:
+        if self.vault_role is not None and self.certificate is not None:
+            raise ValueError("give either certificate or vault_role")
+        if self.vault_role is not None and self.private_key is None:
+            raise ValueError("vault_role needs private_key, the key that it signs")
         return self
 
 
@@ -183,7 +200,10 @@ class RolloutSettings(Input):
 
 
 class VaultSettings(Input):
-    """The vault (HashiCorp Vault or OpenBao) that `vault` references are read from; secrets by reference only."""
+    """The vault (HashiCorp Vault or OpenBao) that `vault` references are read from and that signs SSH keys.
+
+    Secrets by reference only.
+    """
 
     address: str = Field(
         pattern=r"^https://[A-Za-z0-9.\[\]:-]+/?$", description="https://host:port; its certificate is verified."
@@ -215,7 +235,15 @@ class ClusterFile(Input):
     service: ServiceSettings = ServiceSettings()
     policy: MaterialPolicy = MaterialPolicy()
     rollout: RolloutSettings = RolloutSettings()
-    vault: VaultSettings | None = Field(None, description="Needed for material whose provider is `vault`.")
+    vault: VaultSettings | None = Field(
+        None, description="Needed for material whose provider is `vault`, and by ssh.vault_role."
+    )
+
+    @model_validator(mode="after")
+    def _role_of_a_vault(self) -> Self:
+        if self.ssh.vault_role is not None and self.vault is None:
+            raise ValueError("ssh.vault_role needs the section vault")
+        return self
 
 
 ListenerKind = Literal["internode", "native"]

@@ -1,4 +1,4 @@
-"""One vault over its HTTP API, the same for HashiCorp Vault and OpenBao: log in, read, say why not.
+"""One vault over its HTTP API, the same for HashiCorp Vault and OpenBao: log in, read, write, say why not.
 
 Tokens and secret ids are read from files when they are needed and are held in memory only; they travel in headers and
 bodies, never in an address. Answers: https://openbao.org/api-docs/ (status codes), auth/approle, auth/token.
@@ -63,20 +63,37 @@ class Vault:
                 `vault.refused`; retry: `vault.unreachable`, `vault.tls`, `vault.timeout`, `vault.sealed`,
                 `vault.standby`, `vault.failing`.
         """
-        token = self._token or await self._renewed("")
-        status, body = await self._ask("GET", path, token=token, query=query)
-        if status == 403:
-            token = await self._renewed(token)
-            status, body = await self._ask("GET", path, token=token, query=query)
-        if status == 403:
-            raise await self._denied(path, token)
+        status, body = await self._authorised("GET", path, query=query)
         if status == 404:
             # A deleted version answers 404 with data: its metadata. For us there is nothing either.
             return None
-        if status != 200:
-            raise _refused(path, status, body)
-        data = body.get("data")
-        return data if isinstance(data, Mapping) else {}
+        return _data(path, status, body)
+
+    async def write(self, path: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Post fields; the `data` of the answer.
+
+        Raises:
+            SealringError: as `read`; `vault.refused` where there is nothing at this path too.
+        """
+        return _data(path, *await self._authorised("POST", path, content=content))
+
+    async def _authorised(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        content: Mapping[str, Any] | None = None,
+    ) -> tuple[int, Mapping[str, Any]]:
+        """Ask with a token; never answers 403."""
+        token = self._token or await self._renewed("")
+        status, body = await self._ask(method, path, token=token, query=query, content=content)
+        if status == 403:
+            token = await self._renewed(token)
+            status, body = await self._ask(method, path, token=token, query=query, content=content)
+        if status == 403:
+            raise await self._denied("read" if method == "GET" else "update", path, token)
+        return status, body
 
     async def _renewed(self, refused: str) -> str:
         """A token other than the refused one, where there is one; one login at a time, its token for all."""
@@ -106,7 +123,7 @@ class Vault:
             actor=Actor.PKI_ADMIN,
         )
 
-    async def _denied(self, path: str, token: str) -> SealringError:
+    async def _denied(self, capability: str, path: str, token: str) -> SealringError:
         """403 says neither whether the token is dead nor whether it lacks a right: the token itself can be asked."""
         status, body = await self._ask("GET", "auth/token/lookup-self", token=token)
         if status != 200 and self.settings.token_file is not None:
@@ -121,8 +138,8 @@ class Vault:
         has = ", ".join(map(str, policies)) if isinstance(policies, list) else "unknown"
         return refuse(
             "vault.denied",
-            f"{self.settings.address}: reading {path} is denied; the token's policies: {has}",
-            f'add to one of these policies: path "{path}" {{ capabilities = ["read"] }} (docs/sources.md)',
+            f"{self.settings.address}: {capability} of {path} is denied; the token's policies: {has}",
+            f'add to one of these policies: path "{path}" {{ capabilities = ["{capability}"] }} (docs/sources.md)',
             actor=Actor.PKI_ADMIN,
         )
 
@@ -205,6 +222,13 @@ def _refused(path: str, status: int, body: Mapping[str, Any]) -> SealringError:
         "compare path and namespace with the vault",
         actor=Actor.PKI_ADMIN,
     )
+
+
+def _data(path: str, status: int, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    if status != 200:
+        raise _refused(path, status, body)
+    data = body.get("data")
+    return data if isinstance(data, Mapping) else {}
 
 
 def _json(raw: bytes) -> Mapping[str, Any]:

@@ -79,6 +79,12 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
         (SMALLEST + "ssh: {port: 99999}\n", "cluster.invalid", "ssh.port"),
         (SMALLEST + "ssh: {port: hunter2}\n", "cluster.invalid", "ssh.port"),
         (SMALLEST + "ssh: {connect_timeout: -1}\n", "cluster.invalid", "ssh.connect_timeout"),
+        (SMALLEST + "ssh: {vault_role: a/sign/b, private_key: k, certificate: c}\n", "cluster.invalid", "vault_role"),
+        (SMALLEST + "ssh: {vault_role: a/sign/b}\n", "cluster.invalid", "private_key"),
+        (SMALLEST + "ssh: {vault_role: a/sign/b, private_key: k}\n", "cluster.invalid", "section vault"),
+        (SMALLEST + "ssh: {vault_ttl: 0.5}\n", "cluster.invalid", "ssh.vault_ttl"),  # the vault reads 0 as its default
+        (SMALLEST + "ssh: {vault_role: ../sign/hunter2, private_key: k}\n", "cluster.invalid", "ssh.vault_role"),
+        (SMALLEST + "ssh: {vault_role: a/sign/b/hunter2, private_key: k}\n", "cluster.invalid", "ssh.vault_role"),
         (SMALLEST + "service: {nodetool: 'rm -rf /; x'}\n", "cluster.invalid", "service.nodetool"),
         ("name: lab\n", "cluster.invalid", "contact_points"),
         ("name: lab\ncontact_points: []\n", "cluster.invalid", "contact_points"),
