@@ -6,6 +6,7 @@ from temporalio import activity
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.drafts import Drafts, tell_sent
 from activities.eyes import look_from
 from activities.rings import Bench, Rings, generation_of
 from sealring.errors import Actor, refuse
@@ -18,7 +19,6 @@ from sealring.models.evidence import Finding, Verdict
 from sealring.models.rollout import NodeOrder, Readiness, Transferred
 from sealring.pki.material import Material
 from sealring.pki.policy import lint, trusted_by
-from sealring.pki.stores import write_keystore, write_truststore
 from sealring.sources.base import source_for
 from sealring.sources.vault import Vault
 
@@ -29,6 +29,7 @@ class PrepareActivities:
     def __init__(self, rings: Rings) -> None:
         """`rings` to reach the nodes."""
         self.rings = rings
+        self._drafts = Drafts()
 
     @activity.defn
     async def validate_node(self, order: NodeOrder) -> Readiness:
@@ -87,14 +88,20 @@ class PrepareActivities:
             there = order.target.generation in disk.generations
             if there and not await self._objections(order, bench, material):
                 return Transferred(generation=order.target.generation, skipped=True)
-            files = {
-                store.path: write_keystore(material, store.format, bench.password(store))
-                if store.role == "keystore"
-                else write_truststore(material.trust, store.format, bench.password(store))
-                for store in bench.inventory.stores
-            }
+            key = (order.cluster, order.node.address, order.target.generation)
+            files = self._drafts.stores(key, bench, material)
             generation = generation_of(material)
-            return await stage_generation(bench.host, bench.place, generation, files, rollout=order.rollout, anew=there)
+            transferred = await stage_generation(
+                bench.host,
+                bench.place,
+                generation,
+                files,
+                rollout=order.rollout,
+                anew=there,
+                progress=tell_sent,
+            )
+            self._drafts.forget(key)
+            return transferred
 
     @activity.defn
     async def preflight_node(self, order: NodeOrder) -> Readiness:

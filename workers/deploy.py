@@ -16,6 +16,7 @@ from workers.heartbeats import Heartbeats
 
 AT_ONCE = 64  # an activity is an SSH session at most; logins are capped by the pool
 GRACE = timedelta(seconds=30)  # a flip or a reload in hand ends well within it
+PROGRESS = timedelta(seconds=5)  # how old the progress of a transfer may be in `status`
 
 
 def deploy_worker(client: Client, rings: Rings) -> Worker:
@@ -45,4 +46,5 @@ def deploy_worker(client: Client, rings: Rings) -> Worker:
         interceptors=[Heartbeats()],
         max_concurrent_activities=AT_ONCE,
         graceful_shutdown_timeout=GRACE,
+        max_heartbeat_throttle_interval=PROGRESS,
     )

@@ -11,6 +11,8 @@ from typing import Any
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities.drafts import progress
+
 BEATS_PER_TIMEOUT = 4
 
 
@@ -27,7 +29,9 @@ class _Beating(ActivityInboundInterceptor):
         timeout = activity.info().heartbeat_timeout
         if timeout is None:
             return await super().execute_activity(input)
-        beat = asyncio.create_task(_beat(timeout.total_seconds() / BEATS_PER_TIMEOUT))
+        told: list[str] = []  # what the activity wants to be seen of its progress
+        progress.set(told)
+        beat = asyncio.create_task(_beat(timeout.total_seconds() / BEATS_PER_TIMEOUT, told))
         try:
             return await super().execute_activity(input)
         finally:
@@ -36,7 +40,7 @@ class _Beating(ActivityInboundInterceptor):
                 await beat
 
 
-async def _beat(seconds: float) -> None:
+async def _beat(seconds: float, told: list[str]) -> None:
     while True:
-        activity.heartbeat()
+        activity.heartbeat(*told)
         await asyncio.sleep(seconds)

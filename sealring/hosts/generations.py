@@ -6,16 +6,17 @@ What happens on the node is in the script of the same name under `scripts/`; her
 
 import base64
 import binascii
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from pydantic import Field
 
 from sealring.hosts.manifest import Manifest, Place, make_manifest, names, parse_manifest, sums
 from sealring.hosts.refusals import refusal
-from sealring.hosts.shell import Shell, number, one, run_script
+from sealring.hosts.shell import Feed, Shell, number, one, run_script
 from sealring.models.base import Fact
 from sealring.models.node import Change, DiskState, Generation
 from sealring.models.rollout import Activated, Transferred
@@ -24,6 +25,8 @@ LOCK_SECONDS = 30
 """How long a script waits for another one on the same node."""
 
 MOST_SECONDS = 253_402_300_800  # the year 10000
+CHUNK = 64 * 1024
+"""Bytes of a piece: what an interrupted transfer does not have to send again is counted in these."""
 
 _TOKEN = re.compile(r"^[A-Za-z0-9_.:/-]*$")
 
@@ -119,38 +122,57 @@ async def stage_generation(
     *,
     rollout: str,
     anew: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Transferred:
     """Write a generation beside the others; nothing in force is touched.
 
-    The contents go over stdin, never into arguments or a temporary file elsewhere; modes are set before the first
-    byte, digests are taken on the node after fsync. A generation that is there with the right digests is not sent.
+    The contents go over stdin, never into arguments or a temporary file elsewhere; nobody else may read a file before
+    it has its mode; digests are taken on the node after fsync. A generation that is there with the right digests is
+    not sent, nor a file that another generation has, nor the pieces that an interrupted try has left.
 
     Args:
         shell: the host.
         place: where its stores are.
         generation: the public part.
-        files: content by store path.
+        files: content by store path. PKCS#12 differs at each write: only the same bytes can be gone on with.
         rollout: the rollout that brings it.
         anew: send it though one is there whole: it does not open with the password that cassandra.yaml names now.
+        progress: told how many bytes were sent, and how many are to be sent.
 
     Raises:
         SealringError: `node.busy`, `node.locked`, `node.transfer-damaged`, `node.generation-incomplete`,
             `node.attributes`, `node.disk-full`, and all of `run_script`.
     """
     manifest = make_manifest(place, generation, files, rollout=rollout, address=shell.address)
-    content = b"".join(files[file.path] for file in manifest.files)
+    sent = 0
+
+    def missing(lines: str) -> bytes:
+        nonlocal sent
+        have = dict(
+            line.removeprefix("have=").rsplit(" ", 1) for line in lines.splitlines() if line.startswith("have=")
+        )
+        content = b"".join(files[file.path][int(have.get(file.name, 0)) :] for file in manifest.files)
+        sent = len(content)
+        return content
+
     pairs = await run_script(
         shell,
         "stage",
-        variables=_writing(place, manifest, rollout) | {"anew": "yes" if anew else "no"},
+        variables=_writing(place, manifest, rollout) | {"anew": "yes" if anew else "no", "chunk": str(CHUNK)},
         arguments=[
-            word for file in manifest.files for word in (file.name, file.mode, file.path, str(len(files[file.path])))
+            word
+            for file in manifest.files
+            for content in (files[file.path],)
+            for word in (file.name, file.mode, file.path, str(len(content)), file.sha256, _pieces(content))
         ],
-        secret_input=content,
+        secret_input=Feed(missing, progress),
         become=place.become,
     )
-    skipped = one(pairs, "skipped") == "yes"
-    return Transferred(generation=generation.id, bytes_sent=0 if skipped else len(content), skipped=skipped)
+    return Transferred(generation=generation.id, bytes_sent=sent, skipped=one(pairs, "skipped") == "yes")
+
+
+def _pieces(content: bytes) -> str:
+    return " ".join(hashlib.sha256(content[i : i + CHUNK]).hexdigest() for i in range(0, len(content), CHUNK))
 
 
 async def flip(shell: Shell, place: Place, generation_id: str, *, rollout: str, step: str = "flip") -> Activated:

@@ -76,7 +76,9 @@ class LocalShell:
         if secret_input is not None:
             while (line := await process.stdout.readline()) and line != READY:
                 stdout += line
-            process.stdin.write(secret_input if isinstance(secret_input, bytes) else secret_input.make(stdout.decode()))
+            if line == READY:
+                content = secret_input if isinstance(secret_input, bytes) else secret_input.make(stdout.decode())
+                process.stdin.write(content)
         process.stdin.close()
         stdout += await process.stdout.read()
         stderr = await process.stderr.read()

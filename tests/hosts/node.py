@@ -44,7 +44,7 @@ class Node:
         return [
             str(path.relative_to(self.root))
             for path in self.root.rglob(".*")
-            if ".sealring" in path.name or ".incoming" in path.name or ".discard" in path.name
+            if ".sealring" in path.name or any(word in path.name for word in (".incoming", ".partial", ".discard"))
         ]
 
 

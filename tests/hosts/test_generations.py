@@ -10,6 +10,7 @@ import pytest
 
 from sealring.errors import ErrorClass, SealringError
 from sealring.hosts.generations import (
+    CHUNK,
     adopt,
     flip,
     read_disk,
@@ -17,6 +18,7 @@ from sealring.hosts.generations import (
     settle,
     stage_generation,
 )
+from sealring.hosts.shell import Feed
 from tests.hosts.local_shell import LocalShell
 from tests.hosts.node import Node, generation, make_node, prepared
 
@@ -70,6 +72,36 @@ async def test_a_generation_is_sent_anew_when_it_does_not_open_any_more(node: No
     assert not sent.skipped
     await flip(shell, node.place, NEW.id, rollout="r1")
     assert node.in_force() == rewritten
+
+
+@pytest.mark.criterion("H16")
+async def test_a_file_that_another_generation_has_is_not_sent(node: Node, shell: LocalShell) -> None:
+    await prepared(node, shell)
+    trust = next(store.path for store in node.place.stores if store.role == "truststore")
+    files = node.files("newer") | {trust: node.files("new")[trust]}
+    sent = await stage_generation(shell, node.place, OLDER, files, rollout="r1")
+    assert sent.bytes_sent == sum(len(content) for path, content in files.items() if path != trust)
+    await flip(shell, node.place, OLDER.id, rollout="r1")
+    assert node.in_force() == files
+
+
+@pytest.mark.criterion("H16")
+async def test_pieces_that_an_interrupted_try_left_are_used_only_where_they_are_right(
+    node: Node, shell: LocalShell
+) -> None:
+    await prepared(node, shell)
+    first, second, third = files = {path: os.urandom(3 * CHUNK + 5) for path in node.in_force()}
+    names = {file.path: file.name for file in (await read_manifest(shell, node.place, NEW.id)).files}
+    left = Path(node.place.tls_dir) / "generations" / f".incoming-{OLDER.id}"
+    left.mkdir()
+    (left / names[first]).write_bytes(files[first])  # whole
+    (left / names[second]).write_bytes(files[second][: 2 * CHUNK - 1])  # one piece and some
+    (left / names[third]).write_bytes(b"x" + files[third][1:])  # another try's: its first piece differs
+    sent = await stage_generation(shell, node.place, OLDER, files, rollout="r1")
+    assert sent.bytes_sent == 0 + (2 * CHUNK + 5) + (3 * CHUNK + 5)
+    assert node.drafts() == []
+    await flip(shell, node.place, OLDER.id, rollout="r1")
+    assert node.in_force() == files
 
 
 async def test_what_the_last_rollout_changed_is_kept_on_the_node(node: Node, shell: LocalShell) -> None:
@@ -174,7 +206,8 @@ async def test_a_generation_that_is_damaged_missing_or_not_prepared_is_not_put_i
 async def test_content_that_arrives_broken_is_thrown_away(node: Node, shell: LocalShell) -> None:
     class Broken(LocalShell):
         async def run(self, script, *, secret_input=None, **rest):  # type: ignore[no-untyped-def]
-            return await super().run(script, secret_input=secret_input and secret_input[:-1], **rest)
+            short = secret_input and Feed(lambda lines: secret_input.make(lines)[:-1])
+            return await super().run(script, secret_input=short, **rest)
 
     broken = Broken(node.root, shell=shell._shell)
     with pytest.raises(SealringError) as caught:

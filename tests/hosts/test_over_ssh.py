@@ -11,9 +11,10 @@ from lab.spec import SSH_PORT, LabSpec
 from sealring.errors import SealringError
 from sealring.hosts import service
 from sealring.hosts.facts import read_facts, room_findings
-from sealring.hosts.generations import adopt, flip, read_disk, settle, stage_generation
+from sealring.hosts.generations import CHUNK, adopt, flip, read_disk, settle, stage_generation
 from sealring.hosts.privileges import choose_become, prove
 from sealring.hosts.ssh import Host, HostPool
+from sealring.models.cluster import Limits, SshSettings
 from sealring.models.evidence import Verdict
 from sealring.models.node import Layout
 from tests.hosts.node import generation, make_node
@@ -83,6 +84,46 @@ async def test_a_link_that_breaks_leaves_whole_files_and_the_same_call_finishes(
             assert node.in_force() == node.files("new")
             assert node.drafts() == []
             await flip(host, node.place, OLD.id, rollout="r1")
+
+
+@pytest.mark.criterion("H16")
+async def test_an_interrupted_transfer_goes_on_where_it_was_cut(
+    spec: LabSpec, settings: SshSettings, address: str, tmp_path: Path
+) -> None:
+    node = make_node(tmp_path / "node", "in-place")
+    large = {path: os.urandom(20 * CHUNK + 123) for path in node.in_force()}
+    total = sum(map(len, large.values()))
+    slow = HostPool(settings.model_copy(update={"limits": Limits(bytes_per_second=1024 * 1024)}))
+    told: list[tuple[int, int]] = []
+    half = asyncio.Event()
+
+    def progress(done: int, of: int) -> None:
+        told.append((done, of))
+        if done > of / 2:
+            half.set()
+
+    async with slow.host(address) as host:
+        running = asyncio.create_task(stage_generation(host, node.place, NEW, large, rollout="r1", progress=progress))
+        await asyncio.wait_for(half.wait(), 30)
+        cut(spec, spec.ring[0], "refuse")
+        with pytest.raises(SealringError) as caught:
+            await running
+        assert caught.value.retryable
+        restore(spec, spec.ring[0])
+    await slow.close()
+    assert [of for _, of in told] == [total] * len(told)
+    assert told == sorted(told), "bytes done, of all"
+    assert 0.5 < told[-1][0] / total < 0.9
+
+    pool = HostPool(settings)
+    async with pool.host(address) as host:
+        done = await stage_generation(host, node.place, NEW, large, rollout="r1")
+        assert 0 < done.bytes_sent <= total - CHUNK, "about half of it was there"
+        await adopt(host, node.place, OLD, node.in_force(), rollout="r1")
+        await flip(host, node.place, NEW.id, rollout="r1")
+    await pool.close()
+    assert node.in_force() == large
+    assert node.drafts() == []
 
 
 # What a host tells

@@ -60,6 +60,7 @@ def test_a_breaker_under_any_order_of_events(threshold: int, events: list[tuple[
                     just_opened = breaker.failed(admission, now)
                     in_a_row += current
                     if just_opened:
+                        assert before != "open", "who comes late does not prolong it"
                         opened = now
                         assert state == "half-open" or in_a_row >= threshold, "opens after k, or when a probe fails"
                     elif current:
@@ -75,9 +76,10 @@ def test_a_breaker_under_any_order_of_events(threshold: int, events: list[tuple[
 @pytest.mark.criterion("A14")
 def test_the_way_of_a_breaker() -> None:
     breaker = Breaker(2, 10)
-    first, second, late = breaker.admit(0), breaker.admit(0), breaker.admit(0)
+    first, second, late, later = (breaker.admit(0) for _ in range(4))
     assert not breaker.failed(first, 0)
     assert breaker.failed(second, 1)
+    assert not breaker.failed(later, 4), "begun before it opened: it is not prolonged"
     assert (breaker.state(10.9), breaker.wait(4)) == ("open", 7)
     assert breaker.state(11) == "half-open"
     probe = breaker.admit(11)

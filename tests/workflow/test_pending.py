@@ -7,13 +7,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
 
+from activities.drafts import tell_sent
 from sealring.errors import ErrorClass, SealringError
+from sealring.temporal.policies import CONTROL_QUEUE, DEPLOY_QUEUE
 from starters import rollouts
 from starters.show import show_status
 from starters.watch import _lines
 from tests.workflow.fakes import FakeRing
 from tests.workflow.story import N1, N2, deploy, serving, start
+from workers.heartbeats import Heartbeats
+from workflows.activation import NodeActivation
+from workflows.preparation import NodePreparation
+from workflows.rollout import CertificateRollout
 
 
 def circuit_open(node: str, seconds: float) -> SealringError:
@@ -83,3 +90,35 @@ async def test_a_step_of_the_rollout_itself_shows_too(temporal_dev: WorkflowEnvi
         assert (waits.step, waits.node) == ("observe_cluster", "10.0.0.1")
         assert str(waits).startswith("waiting: ssh.circuit-open")
         await handle.terminate()
+
+
+class Sending(FakeRing):
+    """Says how far its transfers have come."""
+
+    async def _enter(self, step: str, address: str) -> object:
+        if (step, address) == ("transfer_material", N1):
+            tell_sent(65536, 131072)
+        return await super()._enter(step, address)
+
+
+@pytest.mark.criterion("H16")
+async def test_the_progress_of_a_transfer_shows_in_status(temporal_dev: WorkflowEnvironment) -> None:
+    ring, client = Sending(), temporal_dev.client
+    reached, go = ring.hold_at("transfer_material", N1)
+    workflows = [CertificateRollout, NodePreparation, NodeActivation]
+    async with (
+        Worker(client, task_queue=CONTROL_QUEUE, workflows=workflows, activities=ring.activities),
+        Worker(client, task_queue=DEPLOY_QUEUE, activities=ring.activities, interceptors=[Heartbeats()]),
+    ):
+        handle = await start(temporal_dev, deploy("progress"))
+        await asyncio.wait_for(reached.wait(), 30)
+        async with asyncio.timeout(30):
+            while not (
+                (step := await rollouts.node_step(client, "progress", N1, "tls-prepare"))
+                and step.pending
+                and step.pending[0].progress
+            ):
+                await asyncio.sleep(0.05)
+        assert (step.pending[0].step, str(step.pending[0])) == ("transfer_material", "65536 of 131072 bytes sent")
+        go.set()
+        await handle.result()

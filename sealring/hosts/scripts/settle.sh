@@ -19,5 +19,5 @@ if [ -d "$tls_dir/generations" ]; then
             printf 'removed=%s\n' "$id"
         fi
     done
-    rm -rf .incoming-* .discard-*
+    rm -rf .incoming-* .partial-* .discard-*
 fi
