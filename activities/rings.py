@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sealring.cassandra.inventory import Inspection, inventory
-from sealring.errors import Actor, refuse
+from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.manifest import Place, place_of
 from sealring.hosts.privileges import choose_become
 from sealring.hosts.ssh import Host, HostPool
 from sealring.models.cluster import ClusterFile, NodeRef
+from sealring.models.evidence import Finding
 from sealring.models.node import Generation, NodeInventory, StoreFile
 from sealring.pki.certificates import Certificates, fingerprint
 from sealring.pki.material import Material, generation_id
@@ -56,14 +57,21 @@ class Rings:
         `running`: compare the settings of the running process with the file too; costs a CQL session.
 
         Raises:
-            SealringError: `cluster.*`, `ssh.*`, `inventory.*`, `config.*`.
+            SealringError: `cluster.*`, `ssh.*`, `inventory.*`, `config.*`. None that is raised while the node is open
+                holds a store password of cassandra.yaml.
         """
         cluster = self.file(name)
         async with self.pool(cluster).host(node.address) as host:
             inspection = await inventory(host, cluster, node, running=running)
             place = place_of(inspection.inventory)
             become = await choose_become(host, place, login=host.user, sudo=cluster.service.sudo)
-            yield Bench(cluster, node, host, inspection, replace(place, become=become))
+            try:
+                yield Bench(cluster, node, host, inspection, replace(place, become=become))
+            except SealringError as error:
+                # Words of the node (nodetool, system.log, a script's stderr) may quote its configuration.
+                error.message = inspection.passwords.hidden_in(error.message)
+                error.args = (error.message,)
+                raise
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,10 @@ class Bench:
     def password(self, store: StoreFile) -> str:
         """The password that cassandra.yaml names for a store."""
         return self.inspection.passwords.of(store.path)
+
+    def discreet(self, finding: Finding) -> Finding:
+        """A finding that quotes the node's words, without a store password."""
+        return finding.model_copy(update={"message": self.inspection.passwords.hidden_in(finding.message)})
 
     def where(self, store: StoreFile) -> str:
         """A store, as errors name it."""
