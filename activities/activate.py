@@ -63,7 +63,8 @@ class ActivateActivities:
             SealringError: nodetool could not be run.
         """
         async with self.rings.open(order.cluster, order.node) as bench:
-            return await reload_tls(bench.host, bench.cluster, bench.inventory, become=bench.place.become)
+            applied = await reload_tls(bench.host, bench.cluster, bench.inventory, become=bench.place.become)
+            return Applied(findings=tuple(map(bench.discreet, applied.findings)))
 
     @activity.defn
     async def drain_node(self, order: NodeOrder) -> Drained:
@@ -76,7 +77,7 @@ class ActivateActivities:
             if not bench.inventory.pid:
                 return Drained(started_at="")
             finding = await drain(bench.host, bench.cluster, become=bench.place.become)
-            return Drained(started_at=bench.inventory.started_at, findings=(finding,))
+            return Drained(started_at=bench.inventory.started_at, findings=(bench.discreet(finding),))
 
     @activity.defn
     async def restart_node(self, order: RestartOrder) -> Applied:

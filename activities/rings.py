@@ -9,13 +9,14 @@ from activities.sharing import Shared
 from sealring.cassandra.host_look import Known
 from sealring.cassandra.inventory import Inspection, inventory
 from sealring.cassandra.observe import observe_ring
-from sealring.errors import Actor, refuse
+from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.certificates import Sign
 from sealring.hosts.manifest import Place, place_of
 from sealring.hosts.privileges import choose_become
 from sealring.hosts.shell import Become
 from sealring.hosts.ssh import Host, HostPool
 from sealring.models.cluster import ClusterFile, NodeRef
+from sealring.models.evidence import Finding
 from sealring.models.node import ClusterView, Generation, NodeInventory, StoreFile
 from sealring.pki.certificates import Certificates, fingerprint
 from sealring.pki.material import Material, generation_id
@@ -103,7 +104,8 @@ class Rings:
                 session, and ask again who may write there.
 
         Raises:
-            SealringError: `cluster.*`, `ssh.*`, `inventory.*`, `config.*`.
+            SealringError: `cluster.*`, `ssh.*`, `inventory.*`, `config.*`. None that is raised while the node is open
+                holds a store password of cassandra.yaml.
         """
         cluster = self.file(name)
         async with self.pool(cluster).host(node.address) as host:
@@ -113,7 +115,13 @@ class Rings:
             if running or inspection.known is not known:
                 become = await choose_become(host, place, login=host.user, sudo=cluster.service.sudo)
                 self._known[name, node.address] = inspection.known, become
-            yield Bench(cluster, node, host, inspection, replace(place, become=become))
+            try:
+                yield Bench(cluster, node, host, inspection, replace(place, become=become))
+            except SealringError as error:
+                # Words of the node (nodetool, system.log, a script's stderr) may quote its configuration.
+                error.message = inspection.passwords.hidden_in(error.message)
+                error.args = (error.message,)
+                raise
 
     async def view(self, name: str) -> ClusterView:
         """The ring as its observers see it; activities that ask at the same time share one observation.
@@ -209,6 +217,10 @@ class Bench:
     def password(self, store: StoreFile) -> str:
         """The password that cassandra.yaml names for a store."""
         return self.inspection.passwords.of(store.path)
+
+    def discreet(self, finding: Finding) -> Finding:
+        """A finding that quotes the node's words, without a store password."""
+        return finding.model_copy(update={"message": self.inspection.passwords.hidden_in(finding.message)})
 
     def where(self, store: StoreFile) -> str:
         """A store, as errors name it."""

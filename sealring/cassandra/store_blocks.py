@@ -41,6 +41,16 @@ class StorePasswords:
                 raise _conflict(paths[path], "cassandra.yaml", "two ways to write its path")
         return StorePasswords(moved)
 
+    def hidden_in(self, text: str) -> str:
+        """The text without any of these passwords: what a node prints may hold one bare, with no word before it.
+
+        A password of letters only (`cassandra`) goes where it stands alone, not where it is part of a path or a name.
+        """
+        for password in sorted(filter(None, self._by_path.values()), key=len, reverse=True):
+            bare = re.escape(password)
+            text = re.sub(rf"(?<![\w./-]){bare}(?![\w/-]|\.\w)" if password.isalpha() else bare, "[redacted]", text)
+        return text
+
     def __repr__(self) -> str:
         return f"StorePasswords({len(self._by_path)} stores)"
 

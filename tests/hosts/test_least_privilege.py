@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from activities.activate import ActivateActivities
 from activities.prepare import PrepareActivities
 from activities.rings import Rings
 from lab.authority import Authority, client_identity, pkcs12_stores, write_identity
@@ -33,7 +34,7 @@ from sealring.models.rollout import NodeOrder
 pytestmark = pytest.mark.sshd
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
-PASSWORD = "store-password"  # of stores that hold nothing
+PASSWORD = "store-pw/7"  # of stores that hold nothing
 
 
 def block(language: str) -> str:
@@ -120,14 +121,18 @@ async def rings(spec: LabSpec, settings: SshSettings, tmp_path: Path) -> AsyncIt
         yield rings
 
 
-async def preflight(spec: LabSpec, rings: Rings) -> tuple[Finding, ...]:
-    """The findings of `validate_node` on the first node, seen from the second."""
+def order_for(spec: LabSpec) -> NodeOrder:
+    """The first node, seen from the second."""
     node, peer = (ref(n) for n in spec.ring)
     target = Target(
         node=node, generation="0" * 64, leaf_sha256="0" * 64, apply="reload", may_restart=False, vantages=(peer,)
     )
-    order = NodeOrder(cluster="lab", rollout="r1", target=target)
-    return (await PrepareActivities(rings).validate_node(order)).findings
+    return NodeOrder(cluster="lab", rollout="r1", target=target)
+
+
+async def preflight(spec: LabSpec, rings: Rings) -> tuple[Finding, ...]:
+    """The findings of `validate_node` on the first node."""
+    return (await PrepareActivities(rings).validate_node(order_for(spec))).findings
 
 
 def restrict(spec: LabSpec, **instead: str) -> None:
@@ -205,3 +210,23 @@ async def test_no_other_port_can_be_reached_through_a_node(spec: LabSpec, rings:
 @pytest.mark.criterion("Q5", "A7")
 def test_the_page_names_the_sudoers_lines_that_preflight_proves() -> None:
     assert tuple(block("sudoers").splitlines()) == sudoers_lines("deploy", "cassandra", "cassandra")
+
+
+def nodetool_says(node: NodeSpec, words: str) -> None:
+    (node.bin / "nodetool").write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 2\n")
+    (node.bin / "nodetool").chmod(0o755)
+
+
+@pytest.mark.criterion("Q6")
+async def test_what_a_node_says_is_told_without_its_store_passwords(spec: LabSpec, rings: Rings) -> None:
+    activities, node = ActivateActivities(rings), spec.ring[0]
+    nodetool_says(node, f"error: cannot read {PASSWORD}")
+    (reload,) = (await activities.reload_tls(order_for(spec))).findings
+    assert "error: cannot read [redacted]" in reload.message
+    (drain,) = (await activities.drain_node(order_for(spec))).findings
+    assert "error: cannot read [redacted]" in drain.message
+    nodetool_says(node, f"error: Failed to connect to {PASSWORD}")
+    with pytest.raises(SealringError) as caught:
+        await activities.reload_tls(order_for(spec))
+    assert caught.value.code == "nodetool.unreachable"
+    assert PASSWORD not in f"{caught.value} {caught.value!r}"

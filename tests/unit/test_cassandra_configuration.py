@@ -218,3 +218,22 @@ def test_any_password_survives_as_it_was_written(password: str) -> None:
 def test_passwords_that_look_like_something_else_stay_text(plain: str) -> None:
     text = f"client_encryption_options: {{enabled: true, keystore: /k, keystore_password: {plain}}}"
     assert parse_configuration(text).passwords.of("/k") == plain
+
+
+@pytest.mark.criterion("Q6")
+@pytest.mark.parametrize(
+    ("password", "text", "told"),
+    [
+        ("hU7-x/9", "while scanning hU7-x/9: found a tab", "while scanning [redacted]: found a tab"),
+        ("hU7-x/9", "tag:hU7-x/9!", "tag:[redacted]!"),
+        ("cassandra", "no 'cassandra' in /etc/cassandra/cassandra.yaml", None),
+        ("", "nothing to hide", "nothing to hide"),
+    ],
+)
+def test_passwords_are_hidden_by_value(password: str, text: str, told: str | None) -> None:
+    told = told or "no '[redacted]' in /etc/cassandra/cassandra.yaml"
+    assert StorePasswords({"/a": password, "/b": ""}).hidden_in(text) == told
+
+
+def test_the_longer_of_two_passwords_is_hidden_whole() -> None:
+    assert StorePasswords({"/a": "x7", "/b": "x7-long"}).hidden_in("said x7-long") == "said [redacted]"

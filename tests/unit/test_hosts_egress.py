@@ -1,12 +1,20 @@
 """What must be open in the network, from a cluster file and a view of the ring."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from activities.cluster import ClusterActivities
 from sealring.hosts.egress import egress
 from sealring.models.cluster import ClusterFile, Listener, NodeRef
+from sealring.models.egress import Egress
 from sealring.models.node import ClusterView, NodeView
+from sealring.models.rollout import ClusterQuestion
+from starters.cli import app
+from starters.exits import Exit
 
 CLUSTER = ClusterFile.model_validate(
     {
@@ -53,6 +61,34 @@ def test_every_target_of_every_worker_is_named_once_and_nothing_else() -> None:
     ]
     assert found.permit_open == ("10.0.1.1:9142", "10.0.1.2:9142", "10.9.1.1:7000", "10.9.1.2:7000")
     assert found.unread == ()
+
+
+def told(monkeypatch: pytest.MonkeyPatch, folder: Path, seen: ClusterView, *words: str) -> tuple[int, str]:
+    """`sealring cluster egress` with a ring that looks like this: exit code and answer."""
+
+    async def observed(self: ClusterActivities, question: ClusterQuestion) -> ClusterView:
+        return seen
+
+    monkeypatch.setattr(ClusterActivities, "observe_cluster", observed)
+    (folder / "prod.yaml").write_text("{name: prod, contact_points: [10.0.1.1]}")
+    settings = {"SEALRING_CLUSTERS": str(folder), "SEALRING_TEMPORAL_ADDRESS": "temporal.internal:7233"}
+    done = CliRunner().invoke(app, ["cluster", "egress", "prod", *words], env=settings)
+    return done.exit_code, done.stdout
+
+
+@pytest.mark.criterion("Q7")
+def test_the_command_prints_it_for_people_and_for_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen = view(node(1, ("internode", 7000), ("native", 9042)))
+    code, shown = told(monkeypatch, tmp_path, seen)
+    assert code == 0
+    assert "PermitOpen 10.0.1.1:9042 10.9.1.1:7000" in shown
+    assert re.search(r"deploy worker +10.0.1.1 +22 +SSH", shown)
+    code, shown = told(monkeypatch, tmp_path, seen, "--json")
+    assert code == 0
+    assert Egress.model_validate_json(shown).targets[0].host == "temporal.internal"
+    code, shown = told(monkeypatch, tmp_path, view(node(1)))
+    assert code == Exit.REFUSED
+    assert "host not read: 10.0.1.1" in shown
 
 
 def test_a_node_that_was_not_read_is_named() -> None:

@@ -8,8 +8,9 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from sealring.errors import SealringError
+from sealring.settings import Settings
 from sealring.temporal.codec import EncryptionCodec
-from sealring.temporal.connect import connect
+from sealring.temporal.connect import address_for, connect
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,8 @@ async def test_address_and_namespace_come_from_the_clis_profile(
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(profiles))
     client = await connect(profile="staging")
     assert client.service_client.config.target_host == address_of(temporal_dev)
+    assert address_for(Settings(temporal_profile="staging")) == address_of(temporal_dev)
+    assert address_for(Settings(temporal_profile="staging", temporal_address="here:1")) == "here:1"
 
 
 async def test_a_parameter_wins_over_the_environment(
