@@ -10,12 +10,13 @@ ifneq ($(TRUST),)
 export PIP_CERT ?= $(TRUST)
 endif
 
-.PHONY: help demo test check bench lab clean up down status load
+.PHONY: help demo test check bench fuzz lab clean up down status load
 
 help:
 	@echo "make demo    a real ring on this computer gets new certificates under load (about 3 minutes)"
 	@echo "make test    all tests, on real parts"
 	@echo "make check   formatting, lint, types, layers"
+	@echo "make fuzz    random input for every parser (MINUTES=10)"
 	@echo "make bench   speeds of this engine on this computer"
 	@echo "make lab up | down | status | load    the real ring by itself"
 
@@ -41,6 +42,10 @@ check: $(READY)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+
+MINUTES ?= 10
+fuzz: $(READY)
+	@$(PY) -m tests.fuzz $(MINUTES)
 
 bench: $(READY)
 	@$(PY) -m bench $(ARGS)

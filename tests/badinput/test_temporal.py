@@ -1,6 +1,7 @@
 """The door of Temporal: the real server and its stock CLI, told things that make no sense.
 
-A bad start ends as failed and frees the ring's lock; a bad signal is noted and changes nothing; a bad update is rejected.
+A bad start ends as failed and frees the ring's lock; a bad signal is noted and changes nothing; a bad update is
+rejected.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from sealring.temporal.policies import CONTROL_QUEUE, DEPLOY_QUEUE
 from tests.badinput.catalogue import Case, cases
 from tests.workflow.fakes import FakeRing
 from tests.workflow.probing import run
-from tests.workflow.story import N1, deploy, start, until
+from tests.workflow.story import N1, deploy, start
 from workers.control import WORKFLOWS
 
 pytestmark = pytest.mark.criterion("G4", "I1")
