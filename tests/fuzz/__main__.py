@@ -3,10 +3,12 @@
 What fails is kept in .cache/fuzz and tried first the next time. Ends with one line, and status 1 when anything failed.
 """
 
+import re
 import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +20,18 @@ from tests.fuzz.parsers import TARGETS
 ROUND = 100  # inputs for one parser before the next one has its turn
 
 
+def named(name: str, tried: Counter[str]) -> Callable[[object], None]:
+    """A parser's property that counts, under a name of its own: the database keys what it keeps by it."""
+    holds = thrown(name)
+
+    def counted(content: object) -> None:
+        tried[name] += 1
+        holds(content)
+
+    counted.__name__ = counted.__qualname__ = re.sub(r"\W", "_", name)
+    return counted
+
+
 def main(minutes: float) -> int:
     """Fuzz for that long; the number of parsers that failed."""
     kept = DirectoryBasedExampleDatabase(Path(".cache") / "fuzz")
@@ -27,16 +41,7 @@ def main(minutes: float) -> int:
         for name in list(waiting):
             if time.monotonic() >= end:
                 break
-            holds = thrown(name)
-
-            def counted(content: object, name: str = name, holds: object = holds) -> None:
-                tried[name] += 1
-                assert callable(holds)
-                if time.monotonic() < end + 60:
-                    holds(content)
-
-            # A test by name: the database keys what it keeps by it.
-            counted.__name__ = counted.__qualname__ = name.replace(" ", "_").replace(".", "_").replace("-", "_")
+            property_ = named(name, tried)
             strategy, _ = TARGETS[name]
             plan = settings(
                 max_examples=ROUND,
@@ -46,7 +51,7 @@ def main(minutes: float) -> int:
                 print_blob=True,
             )
             try:
-                plan(given(strategy)(counted))()
+                plan(given(strategy)(property_))()
             except Exception:
                 traceback.print_exc()
                 failed.add(name)
