@@ -10,12 +10,13 @@ ifneq ($(TRUST),)
 export PIP_CERT ?= $(TRUST)
 endif
 
-.PHONY: help demo test check bench chaos lab clean up down status load
+.PHONY: help demo test check bench chaos fuzz lab clean up down status load
 
 help:
 	@echo "make demo    a real ring on this computer gets new certificates under load (about 3 minutes)"
 	@echo "make test    all tests, on real parts"
 	@echo "make check   formatting, lint, types, layers"
+	@echo "make fuzz    random input for every parser (MINUTES=10)"
 	@echo "make bench   speeds of this engine on this computer"
 	@echo "make chaos   every fault at every step, on real parts; MINUTES=25, goes on where it stopped, FRESH=1 starts anew"
 	@echo "make bench FLEET=100    100 SSH hosts, beside what people use (ANSIBLE=0 leaves Ansible out)"
@@ -43,6 +44,9 @@ check: $(READY)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+
+fuzz: $(READY)
+	@$(PY) -m tests.fuzz $(or $(MINUTES),10)
 
 bench: $(READY)
 	@$(PY) -m bench $(if $(FLEET),--fleet $(FLEET)) $(if $(filter 0,$(ANSIBLE)),--no-ansible) $(ARGS)

@@ -53,8 +53,8 @@ def signalled(given: RawValue, wanted: type[Given]) -> Given | str | None:
     if not given.payload.metadata and not given.payload.data:
         return None
     try:
-        word = workflow.payload_converter().from_payload(given.payload, wanted)
-    except (SealringError, ValidationError, KeyError, RuntimeError, ValueError) as error:
+        (word,) = workflow.payload_converter().from_payloads([given.payload], [wanted])
+    except (SealringError, ValidationError) as error:
         return str(problem_of(error))
     if word is None or isinstance(word, wanted):
         return word

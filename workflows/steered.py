@@ -90,6 +90,14 @@ class Steered:
         """A name that is none of these would be kept by the SDK without a word."""
         await self._heed(name[:60], None)
 
+    @workflow.update(dynamic=True)
+    async def any_other_update(self, name: str, given: Sequence[RawValue]) -> None:
+        """Refused by its validator."""
+
+    @any_other_update.validator
+    def _no_other(self, name: str, given: Sequence[RawValue]) -> None:
+        self._check(name[:60], None)
+
     @workflow.query(description="Phase, what is waited for, the commands that steer it, every node.")
     def status(self) -> RolloutStatus:
         """See description."""

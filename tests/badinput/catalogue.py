@@ -20,7 +20,7 @@ import yaml
 from sealring.errors import SealringError
 
 TABLES = Path(__file__).parent / "cases"
-PATIENCE = 20  # seconds for one case; the slowest takes two on a busy computer
+PATIENCE = 60  # seconds for one case; the slowest takes two, and 15 when twenty others want the processor
 
 
 @dataclass(frozen=True)

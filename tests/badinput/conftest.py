@@ -28,7 +28,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabSpec]:
     """One node with an sshd, and nothing else; away from the addresses of other tests."""
-    spec = LabSpec(root=tmp_path_factory.mktemp("hosts"), nodes=1, first=171)
+    spec = LabSpec(root=tmp_path_factory.mktemp("hosts"), nodes=1, first=195)
     for node in spec.ring:
         node.bin.mkdir(parents=True)
     start_hosts(spec, sshd())

@@ -1,6 +1,7 @@
 """Files that an operator writes for the engine: cluster file, settings, keyring. None is read for ever."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def merges() -> str:
     return f"a0: &a0 {{x: 1, y: 2}}\n{''.join(bombs)}"
 
 
-CONTENTS = {
+CONTENTS: dict[str, Callable[[], str | bytes]] = {
     "laughs": laughs,
     "merges": merges,
     "deep": lambda: "[" * 1000,

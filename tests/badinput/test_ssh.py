@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
@@ -53,7 +54,7 @@ def spoil_key(file: Path, how: str) -> None:
 
 def spoil_certificate(file: Path, how: str, key: asyncssh.SSHKey) -> None:
     authority = asyncssh.generate_private_key("ssh-ed25519")
-    user = {"principals": ["deploy"], "valid_after": "-2d", "valid_before": "+1d"}
+    user: Any = {"principals": ["deploy"], "valid_after": "-2d", "valid_before": "+1d"}
     match how:
         case "other":
             made = authority.generate_user_certificate(authority, "x", **user)
