@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from lab import lifecycle, tools
+from lab import tools
 from lab.spec import LabSpec
 from tests.chaos.cells import cells, rings
 from tests.chaos.faults import FAULTS
@@ -56,8 +56,6 @@ def play_lane(kind: str, spec: LabSpec, todo: "queue.SimpleQueue[Cell]", book: B
                 book.note(play(scene, todo.get_nowait()))
     except queue.Empty:
         pass
-    finally:
-        lifecycle.down(spec)
 
 
 def main() -> int:
