@@ -1,6 +1,6 @@
 """Which cells there are: every fault at every step where it can matter, on the kinds of ring that can show it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal
 
 from lab import tools
@@ -30,7 +30,7 @@ RING = ("observe", "plan", "wave start", "wave end", "continue-as-new", "report"
 WRITING = ("back up", "transfer", "activate", "settle", "roll back")
 REACHING = (*NODE, "observe", "wave start", "report")
 
-WHERE: dict[str, Iterable[str]] = {
+WHERE: dict[str, Sequence[str]] = {
     "deploy worker killed": (*NODE, *RING),
     "control worker killed": (*NODE, *RING),
     "Temporal server killed": (*NODE, *RING),
@@ -88,8 +88,13 @@ def rings() -> dict[str, list[LabSpec]]:
 
 
 def cells() -> list[Cell]:
-    """All of them."""
-    stand_in = [Cell("stand-in", fault, step) for fault, steps in WHERE.items() for step in steps]
+    """All of them; of the many, every fault once before any comes again, so that a bounded run shows most."""
+    turns = [
+        (turn, Cell("stand-in", fault, steps[(turn + row) % len(steps)]))
+        for row, (fault, steps) in enumerate(WHERE.items())
+        for turn in range(len(steps))
+    ]
+    stand_in = [cell for _, cell in sorted(turns, key=lambda each: each[0])]
     slots = [Cell("slots", fault, step) for step in ON_SLOTS for fault in ON_SLOTS_FAULTS if step in WHERE[fault]]
     real = [Cell("real", fault, step) for step in ON_REAL for fault in TAKES_AWAY]
     return [*stand_in, *slots, *real]

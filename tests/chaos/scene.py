@@ -1,6 +1,7 @@
 """A ring, its engine and its client load, with every process within reach of a fault."""
 
 import asyncio
+import ctypes
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,8 @@ CUT_AFTER = 40
 """Events after which the server suggests to cut a history, in the story `long`."""
 
 SHORT = {"connect_timeout": 4, "login_timeout": 4, "idle_timeout": 6}  # seconds: what a frozen link costs
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None, use_errno=True)
 _SITE = Path(__file__).with_name("site")
 
 
@@ -67,7 +70,11 @@ class ChaosEngine(Engine):
             }
             with (self.spec.root / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
-                    [BIN / "sealring", "worker", name.partition("-")[0]], env=environment, stdout=log, stderr=log
+                    [BIN / "sealring", "worker", name.partition("-")[0]],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=_die_with_us,
                 )
 
     def cut_histories(self, cutting: bool) -> None:
@@ -95,6 +102,11 @@ class ChaosEngine(Engine):
             ui_port=port + UI_ABOVE,
             search_attributes=SEARCH_ATTRIBUTES,
         )
+
+
+def _die_with_us() -> None:
+    """A worker that outlived a killed run would help the next one, and spoil what it shows."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass

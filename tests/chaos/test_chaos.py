@@ -10,7 +10,7 @@ from tests.chaos.cells import MATTER_MOST
 from tests.chaos.play import Cell, play
 from tests.chaos.scene import Scene, built
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
