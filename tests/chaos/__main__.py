@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from lab import lifecycle, tools
+from lab import tools
 from lab.spec import LabSpec
 from tests.chaos.cells import cells, rings
 from tests.chaos.faults import FAULTS
@@ -19,6 +19,7 @@ from tests.chaos.table import document
 
 PAGE = tools.PROJECT / "docs" / "reliability.md"
 MINUTES = 25.0
+enough = threading.Event()  # somebody asked for the end
 
 
 class Book:
@@ -52,12 +53,10 @@ def play_lane(kind: str, spec: LabSpec, todo: "queue.SimpleQueue[Cell]", book: B
     """Play cells of one kind on one ring, until there are no more or the time is over."""
     try:
         with built(spec, kind) as scene:
-            while time.monotonic() < end:
+            while time.monotonic() < end and not enough.is_set():
                 book.note(play(scene, todo.get_nowait()))
     except queue.Empty:
         pass
-    finally:
-        lifecycle.down(spec)
 
 
 def main() -> int:
@@ -77,8 +76,14 @@ def main() -> int:
     ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        print("the cells in hand are finished, then it ends", flush=True)
+        enough.set()
+        for thread in threads:
+            thread.join()
     PAGE.write_text(document(book.results, wanted))
     run = [book.results[cell] for cell in wanted if cell in book.results]
     lost = sum(bool(result.wrong) for result in run)

@@ -1,12 +1,17 @@
 """Which cells there are: every fault at every step where it can matter, on the kinds of ring that can show it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Literal
 
 from lab import tools
 from lab.spec import NET, LabSpec
+from sealring.models.node import Layout
 from tests.chaos.faults import FAULTS
 from tests.chaos.play import Cell
 from tests.chaos.steps import STEPS
+
+TEMPORAL_PORT = 17240 + 10 * NET  # above those of the tests, whatever NET is
+Software = Literal["5.0", "stand-in"]
 
 NODE = (
     "inspect",
@@ -25,7 +30,7 @@ RING = ("observe", "plan", "wave start", "wave end", "continue-as-new", "report"
 WRITING = ("back up", "transfer", "activate", "settle", "roll back")
 REACHING = (*NODE, "observe", "wave start", "report")
 
-WHERE: dict[str, Iterable[str]] = {
+WHERE: dict[str, Sequence[str]] = {
     "deploy worker killed": (*NODE, *RING),
     "control worker killed": (*NODE, *RING),
     "Temporal server killed": (*NODE, *RING),
@@ -48,24 +53,51 @@ WHERE: dict[str, Iterable[str]] = {
     "store password changed": ("activate", "reload", "drain"),
 }
 
-ON_REAL_FAULTS = tuple(FAULTS)[:6]
-ON_REAL_STEPS = ("activate", "reload", "restart", "verify", "roll back")
+TAKES_AWAY = tuple(FAULTS)[:6]  # processes and links
+ON_REAL = ("activate", "reload", "restart", "verify", "roll back")
+ON_SLOTS = ("transfer", "activate", "restart", "roll back")
+ON_SLOTS_FAULTS = ("deploy worker killed", "Cassandra killed", "SSH cut (RST)", "disk full", "disk read-only")
 
-MATTER_MOST: tuple[tuple[str, str], ...] = ()
-"""Played by `make test`."""
+MATTER_MOST = (
+    ("deploy worker killed", "restart"),
+    ("control worker killed", "continue-as-new"),
+    ("Temporal server killed", "activate"),
+    ("Cassandra killed", "activate"),
+    ("SSH cut (RST)", "activate"),
+    ("SSH cut (RST)", "roll back"),
+    ("second worker takes over, first wakes", "drain"),
+    ("disk full", "transfer"),
+    ("host key changed", "verify"),
+    ("another rollout's intent", "activate"),
+)
+"""Played by `make test`, on a stand-in."""
 
 
 def rings() -> dict[str, list[LabSpec]]:
     """The rings that cells are played on, by kind; those of one kind share its cells."""
-    folder, port = tools.cache() / "chaos", 17233 + 10 * NET
-    return {"real": [LabSpec(folder / "real", first=51, temporal_port=port + 5)]}
+
+    def lab(name: str, first: int, software: Software, layout: Layout = "in-place") -> LabSpec:
+        root, port = tools.cache() / "chaos" / name, TEMPORAL_PORT + first
+        return LabSpec(root, cassandra=software, first=first, layout=layout, temporal_port=port)
+
+    return {
+        "stand-in": [lab("stand-in-1", 101, "stand-in"), lab("stand-in-2", 104, "stand-in")],
+        "slots": [lab("slots", 107, "stand-in", "slots")],
+        "real": [lab("real", 110, "5.0")],
+    }
 
 
 def cells() -> list[Cell]:
-    """All of them: those that show most first, so that a bounded run is worth most."""
-    real = [Cell("real", fault, step) for step in ON_REAL_STEPS for fault in ON_REAL_FAULTS]
-    rest = [Cell("real", fault, step) for fault, steps in WHERE.items() for step in steps]
-    return list(dict.fromkeys(real + rest))
+    """All of them; of the many, every fault once before any comes again, so that a bounded run shows most."""
+    turns = [
+        (turn, Cell("stand-in", fault, steps[(turn + row) % len(steps)]))
+        for row, (fault, steps) in enumerate(WHERE.items())
+        for turn in range(len(steps))
+    ]
+    stand_in = [cell for _, cell in sorted(turns, key=lambda each: each[0])]
+    slots = [Cell("slots", fault, step) for step in ON_SLOTS for fault in ON_SLOTS_FAULTS if step in WHERE[fault]]
+    real = [Cell("real", fault, step) for step in ON_REAL for fault in TAKES_AWAY]
+    return [*stand_in, *slots, *real]
 
 
 assert set(WHERE) == set(FAULTS)

@@ -246,6 +246,7 @@ FAULTS = {
         Fault("another rollout's intent", _foreign_intent, _no_intent, "end", early=True),
         Fault("a file in force changed by hand", _change_by_hand, _change_by_hand, "end", early=True),
         Fault("the staged generation damaged", _damage_staged, lasts="end", early=True),
-        Fault("store password changed", _change_password, _right_password, "end", early=True),
+        # A node that cannot start is started again and again by its service manager.
+        Fault("store password changed", _change_password, _right_password, "end", early=True, starts=1000),
     )
 }

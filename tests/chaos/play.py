@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 
 from lab.authority import Fault as BadMaterial
 from lab.load import LoadProcess
-from sealring.models.rollout import NodeState, Phase, RolloutReport
+from sealring.models.material import MaterialRef
+from sealring.models.rollout import NodeState, Phase, RolloutReport, RolloutRequest
 from tests.chaos import judge
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.gates import Hold
@@ -80,11 +81,11 @@ def _played(scene: Scene, fault: Fault, step: Step, result: Result) -> list[str]
     victim = scene.victim
     if step.anew:
         anew(victim)
-    words = _words(scene, step.story)
+    request = _request(scene, step.story)
     before, starts = judge.in_force(scene.spec), judge.starts(scene.spec)
     hold = Hold(scene.spec, victim, step.early if fault.early and step.early else step.gate)
     try:
-        scene.begin(words)
+        scene.begin(request)
         if not hold.reached(scene.over):
             return [f"the step was not reached: {scene.report().problem}"]
         fault.strike(scene, victim)
@@ -104,7 +105,7 @@ def _played(scene: Scene, fault: Fault, step: Step, result: Result) -> list[str]
     fault.mend(scene, victim)
     found += judge.wrong_on_nodes(scene.spec, before)
     if report.outcome is not Phase.DONE:
-        again = _go_on(scene, step.story, words)
+        again = _go_on(scene, step.story, request)
         rounds += 1
         if again.outcome is not Phase.DONE or not {n.state for n in again.nodes} <= WELL:
             found.append(f"the command to go on ended {_told(again)}: {again.problem}")
@@ -112,27 +113,28 @@ def _played(scene: Scene, fault: Fault, step: Step, result: Result) -> list[str]
     allowed = {victim.name: restarts + fault.starts}
     found += judge.wrong_with_starts(starts, judge.starts(scene.spec), allowed)
     if judge.left_behind(scene.spec, scene.engine.scratch):
-        _go_on(scene, "ring", _words(scene, "ring"))
+        scene.run(_request(scene, "ring"))
     found += [f"left behind: {path}" for path in judge.left_behind(scene.spec, scene.engine.scratch)]
     found += judge.wrong_on_nodes(scene.spec, before)
     return list(dict.fromkeys(found))
 
 
-def _words(scene: Scene, story: Story) -> list[str]:
-    """The operator's command for a story, with a delivery of its own."""
+def _request(scene: Scene, story: Story) -> RolloutRequest:
+    """What the operator asks for in a story, with a delivery of its own."""
     victim = scene.victim
     bad: dict[str, BadMaterial] = {victim.name: "foreign-ca"} if story == "rollback" else {}
-    words = ["-m", str(scene.engine.deliver(bad)), "--apply", "restart" if story == "restart" else "reload"]
-    if story in ("reload", "restart", "rollback"):
-        words += ["--nodes", victim.address]
-    if bad:
-        words += ["--waive", "material.chain", "--waive", "material.trusted-by-peers"]
-    return words
+    return RolloutRequest(
+        cluster="lab",
+        material=MaterialRef(path=str(scene.engine.deliver(bad))),
+        apply="restart" if story == "restart" else "reload",
+        nodes=(victim.address,) if story in ("reload", "restart", "rollback") else (),
+        waive=("material.chain", "material.trusted-by-peers") if bad else (),
+    )
 
 
-def _go_on(scene: Scene, story: Story, words: list[str]) -> RolloutReport:
-    """The same command again; after material that had to be refused, good material."""
-    return scene.run(_words(scene, "reload") if story == "rollback" else words)
+def _go_on(scene: Scene, story: Story, request: RolloutRequest) -> RolloutReport:
+    """The same again; after material that had to be refused, good material."""
+    return scene.run(_request(scene, "reload") if story == "rollback" else request)
 
 
 def _wait(scene: Scene, fault: Fault) -> None:

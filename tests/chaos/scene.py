@@ -1,9 +1,11 @@
 """A ring, its engine and its client load, with every process within reach of a fault."""
 
 import asyncio
+import ctypes
 import shutil
 import signal
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +17,14 @@ from temporalio.service import RPCError
 
 from lab import hosts, lifecycle, ring
 from lab.spec import UI_ABOVE, LabSpec, NodeSpec
-from sealring.models.rollout import RolloutReport
+from sealring.models.rollout import RolloutReport, RolloutRequest
+from sealring.settings import Settings
 from sealring.temporal.attributes import SEARCH_ATTRIBUTES
+from sealring.temporal.connect import client_for
 from sealring.temporal.keyring import create_keyring
+from starters import rollouts
 from tests.chaos import gates
+from tests.lab.conftest import fresh
 from tests.lab.engine import BIN, Engine
 from workers.temporal_server import launch, temporal_program
 
@@ -29,6 +35,8 @@ CUT_AFTER = 40
 """Events after which the server suggests to cut a history, in the story `long`."""
 
 SHORT = {"connect_timeout": 4, "login_timeout": 4, "idle_timeout": 6}  # seconds: what a frozen link costs
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None, use_errno=True)
 _SITE = Path(__file__).with_name("site")
 
 
@@ -47,6 +55,7 @@ class ChaosEngine(Engine):
         self.scratch = spec.root / "worker-tmp"
         self.scratch.mkdir(exist_ok=True)
         self.cutting = False
+        self.known = Settings(**tomllib.loads(self.settings.read_text()))
 
     def start(self, *names: str) -> None:
         """Processes by name: `temporal`, `control`, `deploy`, and any further `deploy-…`."""
@@ -61,7 +70,11 @@ class ChaosEngine(Engine):
             }
             with (self.spec.root / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
-                    [BIN / "sealring", "worker", name.partition("-")[0]], env=environment, stdout=log, stderr=log
+                    [BIN / "sealring", "worker", name.partition("-")[0]],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=_die_with_us,
                 )
 
     def cut_histories(self, cutting: bool) -> None:
@@ -91,6 +104,11 @@ class ChaosEngine(Engine):
         )
 
 
+def _die_with_us() -> None:
+    """A worker that outlived a killed run would help the next one, and spoil what it shows."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 @dataclass
 class Scene:
     """What a cell is played on."""
@@ -105,11 +123,9 @@ class Scene:
         """The node that is worked on and harmed."""
         return self.spec.ring[1]
 
-    def begin(self, words: list[str]) -> None:
-        """Start a rollout and do not wait for it."""
-        begun = self.engine.cli("rollout", "start", "lab", "--no-watch", *words)
-        if begun.returncode != 0:
-            raise AssertionError(f"the rollout could not be started: {begun.stderr or begun.stdout}")
+    def begin(self, request: RolloutRequest) -> None:
+        """Start a rollout as the command line does, and do not wait for it."""
+        asyncio.run(self._begin(request))
 
     def over(self) -> bool:
         """Whether the last rollout has ended; no, while nobody can be asked."""
@@ -125,15 +141,18 @@ class Scene:
 
     def report(self) -> RolloutReport:
         """Wait for the end of the last rollout."""
-        done = self.engine.cli("rollout", "watch", "lab", "--json")
-        if not done.stdout:
-            raise AssertionError(f"no report: {done.stderr}")
-        return RolloutReport.model_validate_json(done.stdout)
+        return asyncio.run(self._report())
 
-    def run(self, words: list[str]) -> RolloutReport:
+    def run(self, request: RolloutRequest) -> RolloutReport:
         """Start a rollout and wait for its end."""
-        self.begin(words)
+        self.begin(request)
         return self.report()
+
+    async def _begin(self, request: RolloutRequest) -> None:
+        await rollouts.start(await client_for(self.engine.known), request)
+
+    async def _report(self) -> RolloutReport:
+        return await rollouts.result(rollouts.rollout_of(await client_for(self.engine.known), "lab"))
 
     async def _status(self) -> WorkflowExecutionStatus | None:
         try:
@@ -188,15 +207,18 @@ def anew(node: NodeSpec) -> None:
 
 @contextmanager
 def built(spec: LabSpec, kind: str) -> Iterator[Scene]:
-    """A ring with gates, and an engine beside it; what runs already of the ring is kept."""
-    lifecycle.up(spec, print, engine=False)
+    """A new ring with gates, and an engine beside it; of an earlier run nothing is kept."""
+    for node in spec.ring:
+        if node.tls.is_mount():
+            subprocess.run(["umount", "-l", node.tls], check=True)
+    fresh(spec)
+    lifecycle.up(spec, engine=False)
     for node in spec.ring:
         gates.install_on(spec, node)
     keyring = spec.root / "engine" / "keyring.json"
     if not keyring.exists():
         keyring.parent.mkdir(mode=0o700, exist_ok=True)
         create_keyring(keyring)
-    shutil.rmtree(spec.root / "engine" / "temporal", ignore_errors=True)  # an earlier run's rollouts hold the lock
     engine = ChaosEngine(spec)
     try:
         engine.start("temporal", "control", "deploy")
@@ -205,3 +227,4 @@ def built(spec: LabSpec, kind: str) -> Iterator[Scene]:
         for name in sorted(engine.processes, key=lambda name: name == "temporal"):
             engine.processes[name].send_signal(signal.SIGCONT)
             engine.stop(name)
+        lifecycle.down(spec)

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import lifecycle, tools
+from lab import tools
 from lab.spec import NET, LabSpec
 from tests.chaos.cells import MATTER_MOST
 from tests.chaos.play import Cell, play
 from tests.chaos.scene import Scene, built
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,6 @@ def scene() -> Iterator[Scene]:
     spec = LabSpec(folder, cassandra="stand-in", first=71, temporal_port=port)
     with built(spec, "stand-in") as scene:
         yield scene
-    lifecycle.down(spec)
 
 
 @pytest.mark.criterion("H8")
