@@ -16,7 +16,7 @@ from lab import faults, hosts, lifecycle, ring, state, tools
 from lab.authority import Authority, deliver
 from lab.jars import RELEASES
 from lab.load import RATE, LoadProcess
-from lab.spec import LabSpec
+from lab.spec import STAND_IN, LabSpec
 from sealring.errors import SealringError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
@@ -29,8 +29,10 @@ DEFAULT_ROOT = tools.PROJECT / ".lab"
 @app.command()
 def up(
     root: Root = DEFAULT_ROOT,
-    cassandra: Annotated[str | None, typer.Option(help="5.0, 4.1 or 4.0.")] = None,
-    nodes: Annotated[int | None, typer.Option(min=1, max=100)] = None,
+    cassandra: Annotated[
+        str | None, typer.Option(help="5.0, 4.1 or 4.0; stand-in for a fake of 5.0 in one process.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, max=1000)] = None,
     racks: Annotated[int | None, typer.Option(min=1)] = None,
     datacenters: Annotated[int | None, typer.Option(min=1)] = None,
     first: Annotated[int | None, typer.Option(min=2, max=150, help="Last octet of the first node's address.")] = None,
@@ -40,7 +42,7 @@ def up(
 ) -> None:
     """Bring the lab up: the ring, its SSH servers, sealring. What runs already is left alone."""
     given = {
-        "cassandra": cassandra and _one_of("--cassandra", cassandra, *RELEASES),
+        "cassandra": cassandra and _one_of("--cassandra", cassandra, *RELEASES, STAND_IN),
         "nodes": nodes,
         "racks": racks,
         "datacenters": datacenters,
@@ -81,7 +83,7 @@ def status(
         content = {"cassandra": spec.cassandra, "nodes": [asdict(node) for node in nodes], "processes": processes}
         typer.echo(json.dumps(content, indent=1))
         return
-    typer.echo(f"Cassandra {spec.cassandra} in {spec.root}")
+    typer.echo(f"{spec.software} in {spec.root}")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("node", "address", "place", "service", "pid", "restarts", "clients", "seen"):
         table.add_column(column, no_wrap=True)

@@ -14,16 +14,16 @@ def up(spec: LabSpec, progress: Progress = tools.silent, *, engine: bool = True)
     """
     state.check_spec(spec)
     running = state.alive(spec.root)
-    idle = [node for node in spec.ring if ring.role(node) not in running]
-    ports = [port for node in idle for port in preflight.node_ports(node)]
+    idle = [node for node in spec.ring if ring.role(spec, node) not in running]
+    ports = [port for node in idle for port in preflight.node_ports(spec, node)]
     ports += preflight.ssh_ports(spec) if hosts.ROLE not in running else []
     ports += preflight.engine_ports(spec) if engine and engines.ROLE not in running else []
     preflight.check_ports(ports)
-    preflight.check_memory(len(idle))
+    preflight.check_memory(len(idle), preflight.node_bytes(spec))
     try:
         ring.prepare(spec, progress)
         if idle:
-            progress(f"starting {len(idle)} nodes of Cassandra {spec.cassandra}")
+            progress(f"starting {len(idle)} nodes of {spec.software}")
         ring.start_ring(spec, progress)
         if hosts.ROLE not in running:
             hosts.start_hosts(spec, tools.sshd(progress))
@@ -39,6 +39,6 @@ def up(spec: LabSpec, progress: Progress = tools.silent, *, engine: bool = True)
 
 def down(spec: LabSpec) -> None:
     """Take everything of the lab down; returns when nothing of it runs, whatever crashed before."""
-    others = [role for role in state.alive(spec.root) if role not in map(ring.role, spec.ring)]
+    others = [role for role in state.alive(spec.root) if role not in {ring.role(spec, node) for node in spec.ring}]
     state.stop_all(spec.root, others, ring.STOP_TIMEOUT_S)
     ring.stop_ring(spec)

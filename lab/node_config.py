@@ -10,16 +10,17 @@ from pathlib import Path
 from string import Template
 
 from lab.authority import LOOPBACK, Authority, pkcs12_stores, write_file
-from lab.spec import INTERNODE_PORT, NATIVE_PORT, LabSpec, NodeSpec
+from lab.spec import INTERNODE_PORT, NATIVE_PORT, STAND_IN, LabSpec, NodeSpec
+from lab.standin import files as standin
 from lab.supervisor import Unit
 
-DAEMON = "org.apache.cassandra.service.CassandraDaemon"
 NODETOOL = "org.apache.cassandra.tools.NodeTool"
 STORES = ("keystore.p12", "truststore.p12")
 INITIAL = "initial"  # the generation a node of the "slots" layout starts with
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TOKENS = 2**64
+_SEEDS = 3  # of a stand-in, which may have a thousand nodes and needs none
 _KIB = 1024
 _UNITS = {"ms": 1, "KiB": _KIB, "MiB": _KIB**2}
 _NAMES_IN_4_0 = {  # before CASSANDRA-15234 the unit was part of the name
@@ -52,9 +53,10 @@ def cassandra_yaml(spec: LabSpec, node: NodeSpec, password: str) -> str:
 
     All are seeds because a node that is not ends at once when its seed is not up yet (measured).
     """
+    seeds = spec.ring[:_SEEDS] if spec.cassandra == STAND_IN else spec.ring
     text = Template((_TEMPLATES / "cassandra.yaml").read_text()).substitute(
         token=spec.ring.index(node) * _TOKENS // spec.nodes - _TOKENS // 2,
-        seeds=",".join(n.address for n in spec.ring),
+        seeds=",".join(n.address for n in seeds),
         address=node.address,
         internode_port=INTERNODE_PORT,
         native_port=NATIVE_PORT,
@@ -95,7 +97,7 @@ def server_command(spec: LabSpec, node: NodeSpec, programs: Programs) -> list[st
         f"-Dcassandra.storagedir={node.home}",
         "-cp",
         ":".join(map(str, programs.classpath)),
-        DAEMON,
+        standin.DAEMON,
     ]
 
 
@@ -135,17 +137,30 @@ def systemctl(node: NodeSpec) -> str:
     return f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n'
 
 
-def write_node(spec: LabSpec, node: NodeSpec, programs: Programs, password: str, authority: Authority) -> None:
-    """Write everything of the node but its SSH server. Stores that are there already are left as they are."""
+def write_node(spec: LabSpec, node: NodeSpec, programs: Programs | None, password: str, authority: Authority) -> None:
+    """Write everything of the node but its SSH server. Stores that are there already are left as they are.
+
+    Args:
+        spec: the lab.
+        node: the node.
+        programs: what it runs on; None for a stand-in.
+        password: of its stores.
+        authority: who issues its certificate.
+    """
     for folder in (node.tls, node.bin, node.logs, node.home / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
     write_file(node.conf / "cassandra.yaml", cassandra_yaml(spec, node, password).encode(), 0o600)
     write_file(node.conf / "cassandra-rackdc.properties", rackdc(node).encode(), 0o644)
     for name in ("logback.xml", "logback-tools.xml"):
         write_file(node.conf / name, (_TEMPLATES / name).read_bytes(), 0o644)
-    write_file(node.bin / "systemctl", systemctl(node).encode(), 0o755)
-    write_file(node.bin / "nodetool", nodetool(spec, node, programs).encode(), 0o755)
-    unit(spec, node, programs).save(node.home)
+    if programs is None:
+        tools = {name: standin.tool(spec, node, name) for name in ("systemctl", "nodetool")}
+        standin.unit(node).save(node.home)
+    else:
+        tools = {"systemctl": systemctl(node), "nodetool": nodetool(spec, node, programs)}
+        unit(spec, node, programs).save(node.home)
+    for name, script in tools.items():
+        write_file(node.bin / name, script.encode(), 0o755)
     _write_stores(spec, node, password, authority)
 
 
@@ -160,7 +175,8 @@ def _write_stores(spec: LabSpec, node: NodeSpec, password: str, authority: Autho
         if not served.is_symlink():
             served.symlink_to(f"generations/{INITIAL}")
     identity = authority.issue([node.address, LOOPBACK], common_name=node.name)
-    for name, content in zip(STORES, pkcs12_stores(identity, authority.trusted, password), strict=True):
+    make = standin.quick_stores if spec.cassandra == STAND_IN else pkcs12_stores
+    for name, content in zip(STORES, make(identity, authority.trusted, password), strict=True):
         write_file(folder / name, content, 0o600)
 
 

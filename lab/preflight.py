@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lab.authority import LOOPBACK
-from lab.spec import CODEC_ABOVE, INTERNODE_PORT, NATIVE_PORT, SSH_PORT, UI_ABOVE, LabSpec, NodeSpec
+from lab.spec import CODEC_ABOVE, INTERNODE_PORT, NATIVE_PORT, SSH_PORT, STAND_IN, UI_ABOVE, LabSpec, NodeSpec
 from sealring.errors import refuse
 
 Listener = tuple[str, int]  # address, port
@@ -15,9 +15,23 @@ NODE_BYTES = 600_000_000
 """Memory a node needs: 300-460 MB resident was measured at -Xmx384m, and the page cache wants some."""
 
 
-def node_ports(node: NodeSpec) -> list[Listener]:
-    """Where the node's JVM listens."""
-    return [(node.address, INTERNODE_PORT), (node.address, NATIVE_PORT), (LOOPBACK, node.jmx_port)]
+STAND_IN_BYTES = 1_000_000
+"""Memory a node of a stand-in needs, its process and its SSH server's share."""
+
+
+def node_ports(spec: LabSpec, node: NodeSpec) -> list[Listener]:
+    """Where the node's JVM listens; all nodes of a stand-in have one port in place of JMX."""
+    shared = spec.cassandra == STAND_IN and node != spec.ring[0]
+    return [
+        (node.address, INTERNODE_PORT),
+        (node.address, NATIVE_PORT),
+        *([] if shared else [(LOOPBACK, node.jmx_port)]),
+    ]
+
+
+def node_bytes(spec: LabSpec) -> int:
+    """Memory that one node of the lab needs."""
+    return STAND_IN_BYTES if spec.cassandra == STAND_IN else NODE_BYTES
 
 
 def ssh_ports(spec: LabSpec) -> list[Listener]:
@@ -56,17 +70,17 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
-def check_memory(nodes: int, meminfo: Path = Path("/proc/meminfo")) -> None:
-    """There is memory for `nodes` more nodes.
+def check_memory(nodes: int, each: int = NODE_BYTES, meminfo: Path = Path("/proc/meminfo")) -> None:
+    """There is memory for `nodes` more nodes that need `each` bytes.
 
     Raises:
         SealringError: lab.memory.
     """
     fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) * 1024
-    if available < nodes * NODE_BYTES:
+    if available < nodes * each:
         raise refuse(
             "lab.memory",
-            f"{nodes} nodes need {nodes * NODE_BYTES / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available.",
+            f"{nodes} nodes need {nodes * each / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available.",
             "close other programs, or use fewer --nodes",
         )

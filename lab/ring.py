@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from lab import mounts, state, tools
 from lab.archives import with_archives
@@ -21,12 +22,16 @@ from lab.hosts import prepare_hosts
 from lab.jars import Progress
 from lab.node_config import Programs, write_node
 from lab.service_client import Answer, systemctl
-from lab.spec import NATIVE_PORT, STORE_PASSWORD_BYTES, LabSpec, NodeSpec
+from lab.spec import NATIVE_PORT, STAND_IN, STORE_PASSWORD_BYTES, LabSpec, NodeSpec
 from sealring.errors import SealringError, passing, refuse
 
 UP_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0
+SERVICE_TIMEOUT_S = 10.0
+STAND_IN_START_S = 0.1  # at most, for one node
+WITNESSES = 5  # nodes of a stand-in that are asked about all others: each answer is as long as the ring
 _POLL_S = 0.1
+_NO_SERVICE = "its service manager does not answer"
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def prepare(spec: LabSpec, progress: Progress = tools.silent) -> None:
         SealringError: lab.missing-tool, lab.other-spec.
     """
     state.save_spec(spec)
-    programs = find_programs(spec, progress)
+    programs = None if spec.cassandra == STAND_IN else find_programs(spec, progress)
     authority = Authority.open(spec.authority)
     client_identity(spec, authority)
     password = store_password(spec)
@@ -86,6 +91,8 @@ def start_ring(spec: LabSpec, progress: Progress = tools.silent, timeout: float 
     Raises:
         SealringError: lab.not-up, when that took longer than `timeout` seconds.
     """
+    if spec.cassandra == STAND_IN:
+        _require_stand_in(spec)
     for node in spec.ring:
         start_node(spec, node.name)
     wait_up(spec, timeout, progress)
@@ -93,14 +100,17 @@ def start_ring(spec: LabSpec, progress: Progress = tools.silent, timeout: float 
 
 def stop_ring(spec: LabSpec, timeout: float = STOP_TIMEOUT_S) -> None:
     """Stop all nodes and their service managers; returns when nothing of the ring runs."""
-    state.stop_all(spec.root, [role(node) for node in spec.ring], timeout)
+    state.stop_all(spec.root, list({role(spec, node) for node in spec.ring}), timeout)
 
 
 def start_node(spec: LabSpec, name: str) -> None:
     """Start a stopped node, and its service manager if need be; returns when its process was started."""
     node = find(spec, name)
-    if role(node) not in state.alive(spec.root):
-        _supervise(spec, node)
+    if spec.cassandra == STAND_IN:
+        _require_stand_in(spec)
+    elif role(spec, node) not in state.alive(spec.root):
+        _manage(spec, role(spec, node), ["lab.supervisor", str(node.home)], node.logs / "supervisor.log")
+        _until(time.monotonic() + SERVICE_TIMEOUT_S, node, lambda: bool(service(node)), _NO_SERVICE)
     _order(node, "start")
 
 
@@ -151,9 +161,10 @@ def wait_up(spec: LabSpec, timeout: float = UP_TIMEOUT_S, progress: Progress = t
     for node in spec.ring:
         _until(deadline, node, partial(_native, node), "its native port does not answer")
         progress(f"{node.name} {node.address} answers clients")
-    with ThreadPoolExecutor(spec.nodes) as pool:
+    witnesses = spec.ring[:WITNESSES] if spec.cassandra == STAND_IN else spec.ring
+    with ThreadPoolExecutor(len(witnesses)) as pool:
         doubt = "it does not see all nodes up and normal"
-        waits = [pool.submit(_until, deadline, node, partial(_sees_all, spec, node), doubt) for node in spec.ring]
+        waits = [pool.submit(_until, deadline, node, partial(_sees_all, spec, node), doubt) for node in witnesses]
         for wait in waits:
             wait.result()
     progress(f"all {spec.nodes} nodes see each other up and normal")
@@ -189,24 +200,33 @@ def status(spec: LabSpec) -> list[NodeStatus]:
     return result
 
 
-def role(node: NodeSpec) -> str:
-    """The name by which `lab.state` remembers the node's service manager."""
-    return f"supervisor:{node.name}"
+def role(spec: LabSpec, node: NodeSpec) -> str:
+    """The name by which `lab.state` remembers the node's service manager; a stand-in is one process for all nodes."""
+    return STAND_IN if spec.cassandra == STAND_IN else f"supervisor:{node.name}"
 
 
-def _supervise(spec: LabSpec, node: NodeSpec) -> None:
-    """Start the node's service manager, which starts the node."""
-    with (node.logs / "supervisor.log").open("ab") as log:
+def _require_stand_in(spec: LabSpec) -> None:
+    """Start the process that is all nodes, unless it runs, and wait until it takes commands for each."""
+    if STAND_IN in state.alive(spec.root):
+        return
+    _manage(spec, STAND_IN, ["lab.standin", str(spec.root)], spec.root / "standin.log")
+    last = spec.ring[-1]  # it opens their doors in order
+    limit = time.monotonic() + SERVICE_TIMEOUT_S + spec.nodes * STAND_IN_START_S
+    _until(limit, last, lambda: bool(service(last)), _NO_SERVICE)
+
+
+def _manage(spec: LabSpec, role: str, module: list[str], log: Path) -> None:
+    """Run a service manager, which starts what it manages."""
+    with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lab.supervisor", str(node.home)],
+            [sys.executable, "-m", *module],
             cwd=tools.PROJECT,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
-    state.record(spec.root, role(node), process.pid)
-    _until(time.monotonic() + 10, node, lambda: bool(service(node)), "its service manager does not answer")
+    state.record(spec.root, role, process.pid)
 
 
 def _order(node: NodeSpec, verb: str, *options: str) -> Answer:

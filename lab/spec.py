@@ -18,6 +18,10 @@ TEMPORAL_PORT = 7233 + 10 * NET
 _JMX_PORTS = 20000
 
 
+Line = Literal["5.0", "4.1", "4.0", "stand-in"]
+STAND_IN: Literal["stand-in"] = "stand-in"
+
+
 @dataclass(frozen=True)
 class NodeSpec:
     """One node of the lab: its address, its place in the ring, its folder."""
@@ -56,7 +60,7 @@ class LabSpec:
 
     Args:
         root: folder of the lab; created on first use, everything the lab writes is below it.
-        cassandra: version line: "5.0", "4.1" or "4.0".
+        cassandra: version line: "5.0", "4.1" or "4.0"; "stand-in" for a fake of 5.0 in one process (`lab.standin`).
         nodes: number of nodes.
         racks: number of racks in each datacenter.
         datacenters: number of datacenters; nodes are dealt out to them in turn.
@@ -67,7 +71,7 @@ class LabSpec:
     """
 
     root: Path
-    cassandra: Literal["5.0", "4.1", "4.0"] = "5.0"
+    cassandra: Line = "5.0"
     nodes: int = 3
     racks: int = 3
     datacenters: int = 1
@@ -75,6 +79,11 @@ class LabSpec:
     layout: Literal["slots", "in-place"] = "in-place"
     temporal_port: int = TEMPORAL_PORT
     net: int = NET
+
+    @property
+    def software(self) -> str:
+        """What its nodes run, in words."""
+        return "the stand-in for Cassandra" if self.cassandra == STAND_IN else f"Cassandra {self.cassandra}"
 
     @cached_property
     def ring(self) -> tuple[NodeSpec, ...]:

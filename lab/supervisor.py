@@ -14,8 +14,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from lab.service_client import SOCKET, address
 from lab.state import start_ticks
@@ -47,6 +49,46 @@ class Unit:
     def save(self, home: Path) -> None:
         """Write <home>/unit.json."""
         (home / "unit.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+class Process(Protocol):
+    """A running service."""
+
+    @property
+    def pid(self) -> int:
+        """Of its main process."""
+
+    async def wait(self) -> int:
+        """Its exit code; negative: the signal that ended it."""
+
+    def send_signal(self, number: int, /) -> None:
+        """kill(2)."""
+
+
+async def launch(unit: Unit) -> Process:
+    """Start a service's process, which dies with this one.
+
+    Raises:
+        OSError: the program cannot be run.
+    """
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we could ask
+            os._exit(1)
+
+    with Path(unit.log).open("ab") as log:  # noqa: ASYNC230  a local file, opened once a start
+        return await asyncio.create_subprocess_exec(
+            *unit.argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=unit.directory,
+            env=unit.environment,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
 
 
 @dataclass
@@ -84,7 +126,8 @@ class Service:
     unit: Unit
     home: Path
     state: State = field(default_factory=State)
-    _process: asyncio.subprocess.Process | None = None
+    launch: Callable[[Unit], Awaitable[Process]] = launch
+    _process: Process | None = None
     _watcher: asyncio.Task[None] | None = None
     _stopping: bool = False
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -139,26 +182,9 @@ class Service:
             self._enter("dead")
 
     async def _spawn(self) -> None:
-        parent = os.getpid()
-
-        def die_with_parent() -> None:
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it died before we could ask
-                os._exit(1)
-
         self.state.started, self.state.result = _now(), "success"
         try:
-            with Path(self.unit.log).open("ab") as log:  # noqa: ASYNC230  a local file, opened once a start
-                self._process = await asyncio.create_subprocess_exec(
-                    *self.unit.argv,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.unit.directory,
-                    env=self.unit.environment,
-                    start_new_session=True,
-                    preexec_fn=die_with_parent,
-                )
+            self._process = await self.launch(self.unit)
         except OSError:
             self._watcher = asyncio.create_task(self._after(EXEC_FAILED))
             return
@@ -167,7 +193,7 @@ class Service:
         self._enter("running")
         self._watcher = asyncio.create_task(self._watch(self._process))
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+    async def _watch(self, process: Process) -> None:
         await self._after(await process.wait())
 
     async def _after(self, code: int) -> None:
@@ -210,11 +236,10 @@ def _now() -> tuple[float, int]:
     return time.time(), time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
-async def supervise(home: Path) -> None:
-    """Run the service until SIGTERM or SIGINT, answering commands."""
+@contextlib.asynccontextmanager
+async def commanded(service: Service) -> AsyncIterator[None]:
+    """Let the service take commands at its socket."""
     from lab.systemctl import run
-
-    service = Service(Unit.load(home), home)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -223,17 +248,34 @@ async def supervise(home: Path) -> None:
             await writer.drain()
         writer.close()
 
+    folder = os.open(service.home, os.O_PATH)
+    path = service.home / SOCKET
+    path.unlink(missing_ok=True)
+    try:
+        async with await asyncio.start_unix_server(answer, address(folder)):
+            path.chmod(0o600)
+            yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(folder)
+
+
+def told_to_end() -> asyncio.Event:
+    """Set at SIGTERM and SIGINT."""
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
-    folder = os.open(home, os.O_PATH)
-    (home / SOCKET).unlink(missing_ok=True)
-    async with await asyncio.start_unix_server(answer, address(folder)):
-        (home / SOCKET).chmod(0o600)
+    return over
+
+
+async def supervise(home: Path) -> None:
+    """Run the service until SIGTERM or SIGINT, answering commands."""
+    service = Service(Unit.load(home), home)
+    over = told_to_end()
+    async with commanded(service):
         await service.start()
         await over.wait()
         await service.stop()
-    (home / SOCKET).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

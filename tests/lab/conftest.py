@@ -2,15 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from lab import lifecycle, state, tools
 from lab.ring import start_node, wait_up
-from lab.spec import NET, LabSpec
+from lab.spec import NET, LabSpec, Line
+from tests.lab.ring_bench import Bench, opened
 
 FIRST = 31
 TEMPORAL_PORT = 17233 + 10 * NET
@@ -40,10 +40,10 @@ def fresh(spec: LabSpec) -> None:
 def ring(request: pytest.FixtureRequest) -> Iterator[LabSpec]:
     """Three nodes with their SSH servers, for the whole session; a test that breaks it takes `whole_ring` or heals it.
 
-    Another version: `@pytest.mark.parametrize("ring", ["4.1"], indirect=True)`; one ring runs at a time.
+    Another version, or "stand-in": `@pytest.mark.parametrize("ring", ["4.1"], indirect=True)`; one ring runs at a time.
     The engine is not started: `lab.engine.start_engine(spec)` does.
     """
-    version: Literal["5.0", "4.1", "4.0"] = getattr(request, "param", "5.0")
+    version: Line = getattr(request, "param", "5.0")
     spec = LabSpec(tools.cache() / "test-ring" / version, cassandra=version, first=FIRST, temporal_port=TEMPORAL_PORT)
     fresh(spec)
     lifecycle.up(spec, print, engine=False)
@@ -59,3 +59,10 @@ def whole_ring(ring: LabSpec) -> LabSpec:
         start_node(ring, node.name)
     wait_up(ring)
     return ring
+
+
+@pytest.fixture
+async def bench(whole_ring: LabSpec) -> AsyncIterator[Bench]:
+    """The shared ring, and what the engine knows of it."""
+    async with opened(whole_ring) as bench:
+        yield bench

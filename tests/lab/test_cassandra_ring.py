@@ -1,93 +1,29 @@
-"""The room `sealring.cassandra` on the real ring: seen, probed, reloaded, restarted, and told what is wrong with it."""
+"""The room `sealring.cassandra` on the real ring and its stand-in: seen, probed, reloaded, restarted, at fault."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import yaml
-from cryptography import x509
 
-from lab.authority import LOOPBACK, Authority, Identity, pkcs12_stores, write_file
-from lab.engine import configure_engine
-from lab.node_config import STORES, served_stores
+from lab.authority import Authority, write_file
 from lab.ring import start_node, stop_node, store_password, wait_up
-from lab.spec import LabSpec, NodeSpec
+from lab.spec import STAND_IN
 from sealring.cassandra.back import Return, wait_back
-from sealring.cassandra.inventory import Inspection, inventory, restart_because
+from sealring.cassandra.inventory import Inspection, restart_because
 from sealring.cassandra.observe import observe_ring
 from sealring.cassandra.operate import drain, reload_tls, restart
-from sealring.cassandra.probe import ClientIdentity, judge, probe
+from sealring.cassandra.probe import judge
 from sealring.cassandra.ring_findings import ring_findings
 from sealring.errors import SealringError
-from sealring.hosts.ssh import Host, HostPool
-from sealring.models.cluster import ClusterFile, Listener, NodeRef
-from sealring.models.evidence import Finding, Served, Verdict, worst
-from sealring.pki.certificates import fingerprint, load_certificates
+from sealring.hosts.ssh import Host
+from sealring.models.cluster import NodeRef
+from sealring.models.evidence import Finding, Verdict, worst
+from tests.lab.ring_bench import Bench, install, material, restored
 
-pytestmark = [pytest.mark.ring, pytest.mark.timeout(600)]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A ring and what the engine knows of it."""
-
-    spec: LabSpec
-    cluster: ClusterFile
-    pool: HostPool
-    nodes: tuple[NodeRef, ...]
-
-    def peers_of(self, node: NodeRef) -> tuple[NodeRef, ...]:
-        return tuple(other for other in self.nodes if other != node)
-
-    async def inspect(self, node: NodeRef) -> Inspection:
-        async with self.pool.host(node.address) as host:
-            return await inventory(host, self.cluster, node)
-
-    async def look(self, listener: Listener, through: str = "", *, anonymous: bool = False) -> Served:
-        cql = self.cluster.cql
-        assert cql.certificate
-        assert cql.private_key
-        identity = None if anonymous else ClientIdentity(cql.certificate, cql.private_key)
-        roots = load_certificates((self.spec.authority / "ca.crt").read_bytes(), "ca.crt")
-        if not through:
-            return await probe(listener, identity=identity, roots=roots)
-        async with self.pool.host(through) as host:
-            return await probe(listener, vantage=through, open=host.forward, identity=identity, roots=roots)
-
-
-@pytest.fixture
-async def bench(whole_ring: LabSpec) -> AsyncIterator[Bench]:
-    configure_engine(whole_ring)
-    cluster = ClusterFile.model_validate(yaml.safe_load(whole_ring.cluster_file.read_text()))
-    pool = HostPool(cluster.ssh)
-    view = await observe_ring(cluster, pool.host)
-    yield Bench(whole_ring, cluster, pool, tuple(node.node for node in view.nodes))
-    await pool.close()
-
-
-def material(spec: LabSpec, node: NodeSpec, authority: Authority | None = None) -> Identity:
-    return (authority or Authority.open(spec.authority)).issue([node.address, LOOPBACK])
-
-
-def install(spec: LabSpec, node: NodeSpec, identity: Identity) -> str:
-    """Put a new keystore on the node by rename; returns the leaf's fingerprint."""
-    keystore, _ = pkcs12_stores(identity, Authority.open(spec.authority).trusted, store_password(spec))
-    write_file(served_stores(spec, node) / STORES[0], keystore, 0o600)
-    return fingerprint(x509.load_pem_x509_certificate(identity.certificate))
-
-
-@asynccontextmanager
-async def restored(spec: LabSpec, node: NodeSpec) -> AsyncIterator[Path]:
-    """The node's keystore, put back at the end by rename."""
-    path = served_stores(spec, node) / STORES[0]
-    good = path.read_bytes()
-    try:
-        yield path
-    finally:
-        write_file(path, good, 0o600)
+# The stand-in must not be told from the ring.
+RINGS = [pytest.param("5.0", marks=pytest.mark.ring), "stand-in"]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.parametrize("ring", RINGS, indirect=True)]
 
 
 def failed(findings: tuple[Finding, ...]) -> set[str]:
@@ -248,7 +184,9 @@ async def test_a_node_that_cannot_load_its_stores_is_told_at_once(bench: Bench) 
 @pytest.mark.criterion("M5")
 async def test_a_node_that_its_peers_do_not_trust_is_not_back(bench: Bench, tmp_path: Path) -> None:
     node, spec = bench.nodes[2], bench.spec.ring[2]
-    hurried = bench.cluster.service.model_copy(update={"start_timeout": timedelta(seconds=60)})
+    hurried = bench.cluster.service.model_copy(
+        update={"start_timeout": timedelta(seconds=5 if bench.spec.cassandra == STAND_IN else 60)}
+    )
     impatient = bench.cluster.model_copy(update={"service": hurried})
 
     async def never_joins(host: Host, back: Return) -> None:
@@ -266,28 +204,3 @@ async def test_a_node_that_its_peers_do_not_trust_is_not_back(bench: Bench, tmp_
         await wait_back(host, bench.pool.host, back)
 
     await start_over(bench, node, joins)
-
-
-@pytest.mark.parametrize(("ring", "reload"), [("4.0", "by-mtime"), ("4.1", "forced")], indirect=["ring"])
-async def test_older_lines_are_observed_and_reloaded(bench: Bench, reload: str) -> None:
-    view = await observe_ring(bench.cluster, bench.pool.host)
-    assert view.source == "cql"
-    assert len(view.observers) == 2
-    assert all(node.up and node.normal and node.reload == reload for node in view.nodes)
-    assert worst(ring_findings(view)) is Verdict.PASS
-    node, spec = bench.nodes[0], bench.spec.ring[0]
-    found = (await bench.inspect(node)).inventory
-    assert found.drift == ()
-    leaf = install(bench.spec, spec, material(bench.spec, spec))
-    async with bench.pool.host(node.address) as host:
-        applied = await reload_tls(host, bench.cluster, found)
-        assert applied.findings[0].verdict is not Verdict.FAIL
-        for listener in found.listeners:
-            served = await bench.look(listener)
-            assert (served.leaf_sha256, served.accepted) == (leaf, True)
-        async with restored(bench.spec, spec) as path:
-            write_file(path, path.read_bytes()[:300], 0o600)
-            applied = await reload_tls(host, bench.cluster, found)
-            # 4.0 ends with 2 and says why; 4.1.4 and later end with 0, and log it.
-            assert applied.findings[0].verdict is Verdict.FAIL
-            assert (await bench.look(found.listeners[0])).leaf_sha256 == leaf

@@ -12,7 +12,7 @@ from sealring.errors import SealringError
 
 def test_a_busy_port_is_named(tmp_path: Path) -> None:
     spec = LabSpec(tmp_path, first=141)
-    wanted = preflight.node_ports(spec.ring[1])
+    wanted = preflight.node_ports(spec, spec.ring[1])
     preflight.check_ports(wanted)
     with (
         socket.create_server(("127.0.0.142", 9042)),
@@ -26,9 +26,9 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
 def test_too_little_memory_is_refused_with_the_amounts(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:       8000000 kB\nMemAvailable:   1000000 kB\n")
-    preflight.check_memory(1, meminfo)
+    preflight.check_memory(1, meminfo=meminfo)
     with pytest.raises(SealringError, match=r"3 nodes need 1\.8 GB of memory, 1\.0 GB are available") as refused:
-        preflight.check_memory(3, meminfo)
+        preflight.check_memory(3, meminfo=meminfo)
     assert refused.value.code == "lab.memory"
 
 
