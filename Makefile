@@ -17,6 +17,7 @@ help:
 	@echo "make test    all tests, on real parts"
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make bench   speeds of this engine on this computer"
+	@echo "make bench RING=1       steps of a rollout on a real ring"
 	@echo "make bench FLEET=100    100 SSH hosts, beside what people use (ANSIBLE=0 leaves Ansible out)"
 	@echo "make lab up | down | status | load    the real ring by itself"
 
@@ -44,7 +45,7 @@ check: $(READY)
 	@$(VENV)/bin/lint-imports
 
 bench: $(READY)
-	@$(PY) -m bench $(if $(FLEET),--fleet $(FLEET)) $(if $(filter 0,$(ANSIBLE)),--no-ansible) $(ARGS)
+	@$(PY) -m bench $(if $(FLEET),--fleet $(FLEET)) $(if $(filter 0,$(ANSIBLE)),--no-ansible) $(if $(RING),--ring) $(ARGS)
 
 lab: $(READY)
 	@$(PY) -m lab $(filter-out lab,$(MAKECMDGOALS)) $(ARGS)
