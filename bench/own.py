@@ -21,8 +21,8 @@ from lab import hosts, lifecycle, ring, tools
 from lab.node_config import STORES
 from lab.spec import NET, STAND_IN, TEMPORAL_PORT, LabSpec, NodeSpec
 
-FIRST = 101
-_NET = NET + 4  # the hosts of the other tools are at NET
+FIRST = 4
+_NET = NET + 4  # the hosts of the other tools are below, a checkout has eight nets
 CLUSTER: Mapping[str, Mapping[str, Any]] = {"ssh": {"max_logins": 32}, "rollout": {"wave": "rack", "max_parallel": 64}}
 """What an operator of a large fleet would set; all else is as shipped."""
 
