@@ -19,6 +19,7 @@ help:
 	@echo "make fuzz    random input for every parser (MINUTES=10)"
 	@echo "make bench   speeds of this engine on this computer"
 	@echo "make chaos   every fault at every step, on real parts; MINUTES=25, goes on where it stopped, FRESH=1 starts anew"
+	@echo "make bench RING=1       steps of a rollout on a real ring"
 	@echo "make bench FLEET=100    100 SSH hosts, beside what people use (ANSIBLE=0 leaves Ansible out)"
 	@echo "make lab up | down | status | load    the real ring by itself"
 
@@ -49,7 +50,7 @@ fuzz: $(READY)
 	@$(PY) -m tests.fuzz $(or $(MINUTES),10)
 
 bench: $(READY)
-	@$(PY) -m bench $(if $(FLEET),--fleet $(FLEET)) $(if $(filter 0,$(ANSIBLE)),--no-ansible) $(ARGS)
+	@$(PY) -m bench $(if $(FLEET),--fleet $(FLEET)) $(if $(filter 0,$(ANSIBLE)),--no-ansible) $(if $(RING),--ring) $(ARGS)
 
 chaos: $(READY)
 	@MINUTES=$(MINUTES) FRESH=$(FRESH) $(PY) -m tests.chaos

@@ -9,9 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from bench import processes
-from bench.fleet import Fleet
+from lab import hosts, state
+from lab.spec import LabSpec
 from lab.tools import PROJECT
 
 _QUIET_SECONDS = 20.0
@@ -38,38 +40,59 @@ class Measured:
     more: Mapping[str, float] = field(default_factory=dict)
 
 
-def run_command(fleet: Fleet, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Measured:
-    """Run a command that delivers to the fleet, from a cold start to its end.
+class Cost(TypedDict):
+    """What `bench.meter` writes: wall s, CPU s, bytes of the largest process."""
+
+    seconds: float
+    cpu: float
+    rss: int
+
+
+def metered(spec: LabSpec, command: Sequence[str | Path], environment: Mapping[str, str]) -> Cost:
+    """Run a command from a cold start to its end.
 
     Raises:
-        AssertionError: it failed; its output is in <fleet>/output.
+        AssertionError: it failed; its output is in <root>/output.
     """
-    out, log = fleet.spec.root / "measured.json", fleet.spec.root / "output"
-    target, busy, begun = processes.tree_cpu(fleet.superserver), processes.machine_cpu(), time.monotonic()
+    out, log = spec.root / "measured.json", spec.root / "output"
     with log.open("wb") as output:
         status = subprocess.run(
             [sys.executable, "-m", "bench.meter", out, *command],
             cwd=PROJECT,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             check=False,
         ).returncode
     assert status == 0, f"exit code {status}: {log.read_text(errors='replace')[-2000:]}"
-    sessions_ended(fleet)
-    cost = json.loads(out.read_text())
-    target = processes.tree_cpu(fleet.superserver) - target
-    others = processes.machine_cpu() - busy - cost["cpu"] - target
-    share = max(0.0, others / (time.monotonic() - begun) / (os.cpu_count() or 1))
-    return Measured(cost["seconds"], cost["cpu"], target, cost["rss"], share)
+    cost: Cost = json.loads(out.read_text())
+    return cost
 
 
-def sessions_ended(fleet: Fleet) -> None:
-    """Wait until no SSH session runs any more: their CPU then counts as that of the superserver's children."""
+def run_command(spec: LabSpec, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Measured:
+    """Measure a command that delivers to the lab's hosts, and needs nothing but itself to do so."""
+    superserver = state.alive(spec.root)[hosts.ROLE]
+    target, machine = processes.tree_cpu(superserver), Machine()
+    cost = metered(spec, command, environment or {})
     end = time.monotonic() + _QUIET_SECONDS
-    while processes.below(fleet.superserver) and time.monotonic() < end:
-        time.sleep(0.05)
+    while processes.below(superserver) and time.monotonic() < end:
+        time.sleep(0.05)  # what a session used counts when it has ended
+    target = processes.tree_cpu(superserver) - target
+    return Measured(cost["seconds"], cost["cpu"], target, cost["rss"], machine.others(cost["cpu"] + target))
+
+
+class Machine:
+    """The whole machine, from now on."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self._busy, self._begun = processes.machine_cpu(), time.monotonic()
+
+    def others(self, ours: float) -> float:
+        """Share of all cores that went to processes which did not use these `ours` CPU seconds, 0 to 1."""
+        others = processes.machine_cpu() - self._busy - ours
+        return max(0.0, others / (time.monotonic() - self._begun) / (os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)

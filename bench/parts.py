@@ -2,15 +2,19 @@
 
 import asyncio
 import shutil
-import statistics
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from lab import tools
+from bench import processes
+from bench.measure import Figure
+from bench.report import write_report
+from bench.results import Line, keep_lines
+from lab import state, tools
 from lab.authority import Authority, pkcs12_stores
-from lab.hosts import prepare_hosts, start_hosts, stop_hosts
+from lab.hosts import ROLE, prepare_hosts, start_hosts, stop_hosts
 from lab.keys import user_name
 from lab.spec import SSH_PORT, LabSpec, NodeSpec
 from sealring.hosts.generations import adopt, flip, settle, stage_generation
@@ -30,18 +34,13 @@ AT_ONCE = 10
 
 def measure_parts() -> None:
     """All of them."""
-    tell(f"plan a rollback of {NODES} nodes", NODES, [timed(plan_many) for _ in range(RUNS)])
-    asyncio.run(over_ssh())
-
-
-def tell(what: str, count: int, seconds: list[float]) -> None:
-    """One line."""
-    middle = statistics.median(seconds)
-    print(
-        f"{what}: {middle:.2f} s (of {len(seconds)} runs {min(seconds):.2f} to {max(seconds):.2f}), "
-        f"{1000 * middle / count:.1f} ms each",
-        flush=True,
-    )
+    plans = tuple(timed(plan_many) for _ in range(RUNS))
+    lines = [Line(f"plan a rollback of {NODES} nodes", "s", plans)]
+    lines += asyncio.run(over_ssh())
+    for line in lines:
+        print(f"{line.what}: {Figure(line.runs)} {line.unit} {line.note}", flush=True)
+    keep_lines("Part by part", "make bench", lines)
+    write_report()
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -79,9 +78,9 @@ def plan_many() -> Plan:
     )
 
 
-async def over_ssh() -> None:
+async def over_ssh() -> list[Line]:
     """Adopt, stage, flip and settle on real OpenSSH hosts, two stores each."""
-    spec = LabSpec(tools.cache() / "bench", nodes=HOSTS, first=101)
+    spec = LabSpec(tools.cache() / "bench" / "parts", nodes=HOSTS, first=101)
     shutil.rmtree(spec.root, ignore_errors=True)
     prepare_hosts(spec)
     authority = Authority.open(spec.authority)
@@ -120,35 +119,41 @@ async def over_ssh() -> None:
 
         async def activate(node: NodeSpec, target: str) -> None:
             async with pool.host(node.address) as host:
-                await flip(host, place(node), target, rollout="bench")
+                await flip(host, place(node), target * 64, rollout="bench")
 
         async def leave(node: NodeSpec) -> None:
             async with pool.host(node.address) as host:
                 await settle(host, place(node), rollout="bench", keep=5)
 
-        tell(f"log in to {HOSTS} hosts", HOSTS, [await on_all(spec, login)])
-        tell(f"back up {HOSTS} hosts", HOSTS, [await on_all(spec, keep)])
-        tell(f"transfer a generation to {HOSTS} hosts", HOSTS, [await on_all(spec, stage)])
-        flips = [await on_all(spec, partial(activate, target=t)) for _ in range(RUNS) for t in ("b" * 64, "a" * 64)]
-        tell(f"activate or roll back {HOSTS} hosts", HOSTS, flips)
-        tell(f"settle {HOSTS} hosts", HOSTS, [await on_all(spec, leave)])
+        lines = [
+            await on_all(spec, "log in", login),
+            await on_all(spec, "back up what is in force", keep),
+            await on_all(spec, "transfer a generation", stage),
+        ]
+        flips = [await on_all(spec, "flip", partial(activate, target=target)) for target in "ba" * RUNS]
+        lines.append(replace(flips[-1], runs=tuple(second for flip in flips for second in flip.runs)))
+        lines.append(await on_all(spec, "settle", leave))
     finally:
         await pool.close()
         await asyncio.to_thread(stop_hosts, spec)
         shutil.rmtree(spec.root, ignore_errors=True)
+    return lines
 
 
-async def on_all(spec: LabSpec, work: Callable[[NodeSpec], Awaitable[None]]) -> float:
-    """Seconds for all hosts, AT_ONCE of them in flight."""
+async def on_all(spec: LabSpec, what: str, work: Callable[[NodeSpec], Awaitable[None]]) -> Line:
+    """Seconds for all hosts, AT_ONCE of them in flight, and what it cost them."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(node: NodeSpec) -> None:
         async with room:
             await work(node)
 
-    begun = time.perf_counter()
+    superserver = state.alive(spec.root)[ROLE]
+    target, begun = processes.tree_cpu(superserver), time.perf_counter()
     await asyncio.gather(*(one(node) for node in spec.ring))
-    return time.perf_counter() - begun
+    seconds = time.perf_counter() - begun
+    cpu = 1000 * (processes.tree_cpu(superserver) - target) / len(spec.ring)
+    return Line(f"{what}, {len(spec.ring)} hosts", "s", (seconds,), f"CPU on the host: {cpu:.0f} ms")
 
 
 def place(node: NodeSpec) -> Place:

@@ -42,6 +42,12 @@ def peak_rss(pid: int) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
+def rss(pid: int) -> int:
+    """Bytes of a process's resident set now; 0 when it is gone."""
+    fields = _stat(pid)
+    return int(fields[21]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+
+
 def _stat(pid: int) -> list[str]:
     """Fields of /proc/<pid>/stat behind the command's name: state, parent, …, utime (11), stime, cutime, cstime."""
     try:

@@ -1,35 +1,36 @@
 """The same delivery by sealring and by what people use, on the same hosts, in turns: `make bench FLEET=100`."""
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from functools import partial
 
 from bench.competitors.tools import run_ansible, run_bare, run_pyinfra
 from bench.fleet import Fleet, hosts
-from bench.measure import Figure, Measured, run_command
+from bench.measure import Figure, Measured
+from bench.own import sealring
 from bench.report import write_report
 from bench.results import keep_fleet
 
 ANSIBLE_AGAIN = 20
 """Up to this many hosts Ansible runs as often as the others."""
 
-Tool = Callable[[Fleet], Measured]
 
-
-def race(nodes: int, names: Sequence[str]) -> None:
+def race(nodes: int, left_out: Collection[str] = ()) -> None:
     """Run all tools in turns, print every run, and one line at the end."""
     runs: dict[str, list[Measured]] = {}
-    with hosts(nodes) as fleet:
+    with ExitStack() as stack:
+        fleet = stack.enter_context(hosts(nodes))
+        tools = {"sealring": stack.enter_context(sealring(nodes))}
+        tools |= {name: partial(compete, fleet, tool) for name, tool in RIVALS.items() if name not in left_out}
         for turn in range(rounds(nodes)):
-            for name in names:
+            for name, tool in tools.items():
                 if name == "ansible" and turn and nodes > ANSIBLE_AGAIN:
                     continue  # many minutes, and the ratio needs no decimals
-                expected = fleet.begin()
-                measured = TOOLS[name](fleet)
-                expected.check(fleet)
+                measured = tool()
                 runs.setdefault(name, []).append(measured)
                 tell(nodes, turn, name, measured)
-    left_out = "" if "ansible" in names else " ANSIBLE=0"
-    keep_fleet(nodes, f"make bench FLEET={nodes}{left_out}", runs)
+    words = " ANSIBLE=0" if "ansible" in left_out else ""
+    keep_fleet(nodes, f"make bench FLEET={nodes}{words}", runs)
     write_report()
     print(last_line(nodes, runs))
 
@@ -62,9 +63,12 @@ def last_line(nodes: int, runs: Mapping[str, list[Measured]]) -> str:
     return f"fleet n={nodes} {words} controller_cpu_ms_per_host={cpu}"
 
 
-def run_phases(fleet: Fleet) -> Measured:
-    """The engine's SSH phases alone: not a fair rival, but the part of it that a host sees."""
-    return run_command(fleet, [sys.executable, "-m", "bench.phases", fleet.spec.root, str(len(fleet.spec.ring))])
+def compete(fleet: Fleet, tool: Callable[[Fleet], Measured]) -> Measured:
+    """One run of a rival on hosts that serve an old generation; what it did to them is looked at."""
+    expected = fleet.begin()
+    measured = tool(fleet)
+    expected.check(fleet)
+    return measured
 
 
-TOOLS: Mapping[str, Tool] = {"phases": run_phases, "bare": run_bare, "pyinfra": run_pyinfra, "ansible": run_ansible}
+RIVALS: Mapping[str, Callable[[Fleet], Measured]] = {"bare": run_bare, "pyinfra": run_pyinfra, "ansible": run_ansible}

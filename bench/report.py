@@ -29,12 +29,13 @@ files of 3–4 KB to each host: keeps the old ones, checks SHA-256 digests on th
 renames and calls the reload command once; this is checked after every run. Tools run in turns.
 
 - `sealring`: Temporal server, codec, workers as processes of their own, every check and verification on; timed from
-  `sealring rollout start` to its end.
+  `sealring rollout start` to its end. A [stand-in](lab.md) speaks TLS and CQL for the nodes; its CPU is the ring's. Its
+  hosts are as many others, of the same kind. Set beside the defaults: waves by rack (three), 64 nodes and 32 logins at
+  once ([source](../bench/own.py)).
 - `bare`: a script with asyncssh, one command a host, 32 hosts at once ([source](../bench/competitors/bare.py)).
 - `pyinfra` {version("pyinfra", "pyinfra")}, 32 hosts at once ([source](../bench/competitors/pyinfra_deploy.py)).
 - `ansible` (ansible-core {version("ansible", "ansible-core")}), 20 forks, pipelining, ControlPersist
   ([source](../bench/competitors/playbook.yml)).
-- `phases`: the engine's SSH phases alone, without Temporal, checks and proof.
 
 Controller CPU is all processes of the tool; target CPU is sshd and every command in its sessions; `others` is the
 share of the machine that went to whatever else ran there meanwhile.

@@ -16,14 +16,16 @@ _FORKS = "32"
 
 def run_bare(fleet: Fleet) -> Measured:
     """A script with asyncssh."""
-    return run_command(fleet, [sys.executable, "-m", "bench.competitors.bare"], {"BENCH_FLEET": str(describe(fleet))})
+    return run_command(
+        fleet.spec, [sys.executable, "-m", "bench.competitors.bare"], {"BENCH_FLEET": str(describe(fleet))}
+    )
 
 
 def run_pyinfra(fleet: Fleet) -> Measured:
     """pyinfra, as many hosts at once as the bare script."""
     command: list[str | Path] = [program("pyinfra", "pyinfra"), "-y", "--no-wait", "--parallel", _FORKS]
     command += [_HERE / "pyinfra_inventory.py", _HERE / "pyinfra_deploy.py"]
-    return run_command(fleet, command, {"BENCH_FLEET": str(describe(fleet))})
+    return run_command(fleet.spec, command, {"BENCH_FLEET": str(describe(fleet))})
 
 
 def run_ansible(fleet: Fleet) -> Measured:
@@ -48,7 +50,7 @@ def run_ansible(fleet: Fleet) -> Measured:
         "ANSIBLE_REMOTE_TEMP": str(scratch / "remote"),
     }
     return run_command(
-        fleet, [program("ansible", "ansible-playbook"), "-i", inventory, _HERE / "playbook.yml"], environment
+        fleet.spec, [program("ansible", "ansible-playbook"), "-i", inventory, _HERE / "playbook.yml"], environment
     )
 
 
