@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lab.standin import frames
 from lab.standin.frames import Frame
-from lab.standin.tables import TABLES, Select, Unanswerable, answer, select
+from lab.standin.select import Select, Unanswerable, answer, select
+from lab.standin.tables import TABLES
 from lab.standin.tls import TlsServer
 
 if TYPE_CHECKING:

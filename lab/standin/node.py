@@ -224,11 +224,14 @@ class Node:
 
         for kind, protocol in (("internode", internode), ("native", native)):
             try:
-                server = await loop.create_server(protocol, self.spec.address, self._port(kind), backlog=_BACKLOG)
+                server = await loop.create_server(
+                    protocol, self.spec.address, self._port(kind), backlog=_BACKLOG, start_serving=False
+                )
             except OSError as error:
                 self.hang_up()
                 raise self._refused(f"java.net.BindException: {error.strerror}") from error
-            self._servers.append(server)
+            self._servers.append(server)  # before anything is waited for: whoever is killed now must close it
+            await server.start_serving()
 
     def _port(self, kind: str) -> int:
         return int(self.settings["storage_port" if kind == "internode" else "native_transport_port"])

@@ -1,34 +1,27 @@
-"""The system tables that drivers and the engine read, and the one kind of statement that is answered: a plain SELECT.
+"""The system tables that drivers and the engine read: what a node finds there.
 
-Columns are those of Cassandra 5.0.9, most of them; what nobody fills is left out. Rows of other nodes are made once
-and kept, for a ring of 1,000 is asked for often.
+Rows of other nodes are made once and kept, for a ring of 1,000 is asked for often.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from lab.standin.frames import (
-    BIGINT,
-    BOOLEAN,
-    INET,
-    INT,
-    INVALID,
-    SYNTAX_ERROR,
-    TEXT,
-    TEXT_MAP,
-    TEXTS,
-    TIMESTAMP,
-    UUID_,
-    Column,
-    Row,
-    cell,
-    error,
-    rows,
+from lab.standin.columns import (
+    CHANGING,
+    CLIENTS,
+    GOSSIP,
+    HINTS,
+    KEYSPACES,
+    LOCAL,
+    OF_KEYSPACE,
+    OF_TABLE,
+    OUTBOUND,
+    PEERS,
+    PEERS_V2,
 )
+from lab.standin.frames import BIGINT, INT, TEXT, UUID_, Column, Row, cell
 
 if TYPE_CHECKING:
     from lab.standin.node import Node
@@ -37,21 +30,6 @@ SCHEMA = str(uuid5(NAMESPACE_URL, "the stand-in's schema"))
 PARTITIONER = "org.apache.cassandra.dht.Murmur3Partitioner"
 REDACTED = "<REDACTED>"
 
-_SELECT = re.compile(
-    r"\s*SELECT\s+(?P<columns>\*|[\w\s,]+?)\s+FROM\s+(?P<table>\w+\.\w+)"
-    r"(?:\s+WHERE\s+(?P<where>\w+)\s*=\s*'(?P<value>[^']*)')?"
-    r"(?:\s+LIMIT\s+(?P<limit>\d+))?(?:\s+ALLOW FILTERING)?\s*;?\s*",
-    re.IGNORECASE,
-)
-
-
-class Unanswerable(Exception):
-    """The answer is an ERROR."""
-
-    def __init__(self, code: int, message: str, more: bytes = b"") -> None:
-        super().__init__(message)
-        self.body = error(code, message, more)
-
 
 @dataclass(frozen=True)
 class Table:
@@ -59,59 +37,6 @@ class Table:
 
     columns: tuple[Column, ...]
     rows: Callable[["Node"], Iterable[Row]] = lambda _: ()
-
-
-@dataclass(frozen=True)
-class Select:
-    """A statement that was understood: a table, columns by number, at most one cell that must be so."""
-
-    table: str
-    columns: tuple[int, ...]
-    where: tuple[int, bytes] | None
-    limit: int | None
-
-
-@lru_cache(256)
-def select(statement: str) -> Select:
-    """Understand a statement.
-
-    Raises:
-        Unanswerable: it is not a plain SELECT, or there is no such table or column.
-    """
-    found = _SELECT.fullmatch(statement)
-    if found is None:
-        raise Unanswerable(SYNTAX_ERROR, "The stand-in answers SELECTs on system tables only")
-    name = found["table"].lower()
-    if name not in TABLES:
-        keyspace, _, table = name.partition(".")
-        known = any(other.startswith(f"{keyspace}.") for other in TABLES)
-        raise Unanswerable(INVALID, f"table {table} does not exist" if known else f"keyspace {keyspace} does not exist")
-    columns = TABLES[name].columns
-    names = [column for column, _ in columns]
-
-    def number(word: str) -> int:
-        if word not in names:
-            raise Unanswerable(INVALID, f"Undefined column name {word} in table {name}")
-        return names.index(word)
-
-    words = names if found["columns"] == "*" else [w.strip().lower() for w in found["columns"].split(",")]
-    where = None
-    if found["where"]:
-        at = number(found["where"].lower())
-        where = at, cell(columns[at][1], found["value"])
-    return Select(name, tuple(map(number, words)), where, int(found["limit"]) if found["limit"] else None)
-
-
-def answer(node: "Node", chosen: Select) -> bytes:
-    """The body of the RESULT."""
-    table = TABLES[chosen.table]
-    keyspace, _, name = chosen.table.partition(".")
-    found = table.rows(node)
-    if chosen.where:
-        at, wanted = chosen.where
-        found = (row for row in found if row[at] == wanted)
-    content = [b"".join([row[i] for i in chosen.columns]) for row in found]
-    return rows(keyspace, name, [table.columns[i] for i in chosen.columns], content[: chosen.limit])
 
 
 def status_with_port(node: "Node") -> str:
@@ -140,103 +65,6 @@ def _ring(node: "Node") -> dict[str, Any]:
     }
 
 
-_IDENTITY: tuple[Column, ...] = (
-    ("data_center", TEXT),
-    ("rack", TEXT),
-    ("host_id", UUID_),
-    ("release_version", TEXT),
-    ("schema_version", UUID_),
-    ("tokens", TEXTS),
-)
-_LOCAL: tuple[Column, ...] = (
-    ("key", TEXT),
-    ("bootstrapped", TEXT),
-    ("broadcast_address", INET),
-    ("broadcast_port", INT),
-    ("cluster_name", TEXT),
-    ("cql_version", TEXT),
-    ("gossip_generation", INT),
-    ("listen_address", INET),
-    ("listen_port", INT),
-    ("native_protocol_version", TEXT),
-    ("partitioner", TEXT),
-    ("rpc_address", INET),
-    ("rpc_port", INT),
-    *_IDENTITY,
-)
-_PEERS: tuple[Column, ...] = (
-    ("peer", INET),
-    ("rpc_address", INET),
-    *_IDENTITY,
-)
-_PEERS_V2: tuple[Column, ...] = (
-    ("peer", INET),
-    ("peer_port", INT),
-    ("native_address", INET),
-    ("native_port", INT),
-    ("preferred_ip", INET),
-    ("preferred_port", INT),
-    *_IDENTITY,
-)
-_GOSSIP: tuple[Column, ...] = (
-    ("generation", INT),
-    ("heartbeat", INT),
-    ("status_with_port", TEXT),
-    ("address", INET),
-    ("port", INT),
-    ("hostname", TEXT),
-    ("dc", TEXT),
-    ("rack", TEXT),
-    ("host_id", TEXT),
-    ("internal_address_and_port", TEXT),
-    ("load", TEXT),
-    ("native_address_and_port", TEXT),
-    ("release_version", TEXT),
-    ("rpc_ready", TEXT),
-    ("schema", TEXT),
-    ("severity", TEXT),
-    ("tokens", TEXT),
-)
-_CHANGING = 3  # columns of _GOSSIP
-_OUTBOUND: tuple[Column, ...] = (
-    ("active_connections", BIGINT),
-    ("connection_attempts", BIGINT),
-    ("successful_connection_attempts", BIGINT),
-    ("address", INET),
-    ("port", INT),
-    ("dc", TEXT),
-    ("rack", TEXT),
-    ("error_count", BIGINT),
-    ("pending_count", BIGINT),
-    ("sent_count", BIGINT),
-)
-_CLIENTS: tuple[Column, ...] = (
-    ("address", INET),
-    ("port", INT),
-    ("hostname", TEXT),
-    ("username", TEXT),
-    ("connection_stage", TEXT),
-    ("client_options", TEXT_MAP),
-    ("driver_name", TEXT),
-    ("driver_version", TEXT),
-    ("keyspace_name", TEXT),
-    ("protocol_version", INT),
-    ("request_count", BIGINT),
-    ("ssl_cipher_suite", TEXT),
-    ("ssl_enabled", BOOLEAN),
-    ("ssl_protocol", TEXT),
-)
-_HINTS: tuple[Column, ...] = (
-    ("host_id", UUID_),
-    ("address", INET),
-    ("dc", TEXT),
-    ("rack", TEXT),
-    ("files", INT),
-    ("newest", TIMESTAMP),
-    ("oldest", TIMESTAMP),
-    ("status", TEXT),
-)
-_KEYSPACES: tuple[Column, ...] = (("keyspace_name", TEXT), ("durable_writes", BOOLEAN), ("replication", TEXT_MAP))
 _LOCATOR = "org.apache.cassandra.locator."
 _REPLICATION = {
     "system": {"class": f"{_LOCATOR}LocalStrategy"},
@@ -265,15 +93,15 @@ def _local(node: "Node") -> Iterable[Row]:
         "rpc_address": own,
         "rpc_port": native,
     }
-    return [_encode(_LOCAL, values)]
+    return [_encode(LOCAL, values)]
 
 
 def _peers(node: "Node") -> Iterable[Row]:
-    return [other.kept("peers", lambda o: _encode(_PEERS, _peer(o))) for other in known(node) if other is not node]
+    return [other.kept("peers", lambda o: _encode(PEERS, _peer(o))) for other in known(node) if other is not node]
 
 
 def _peers_v2(node: "Node") -> Iterable[Row]:
-    return [other.kept("v2", lambda o: _encode(_PEERS_V2, _peer(o))) for other in known(node) if other is not node]
+    return [other.kept("v2", lambda o: _encode(PEERS_V2, _peer(o))) for other in known(node) if other is not node]
 
 
 def _peer(node: "Node") -> dict[str, Any]:
@@ -318,7 +146,7 @@ def _gossip_facts(node: "Node") -> Row:
         "severity": "0.0",
         "tokens": None,
     }
-    return _encode(_GOSSIP[_CHANGING:], values)
+    return _encode(GOSSIP[CHANGING:], values)
 
 
 def _outbound(node: "Node") -> Iterable[Row]:
@@ -341,11 +169,11 @@ def _outbound_facts(node: "Node") -> Row:
         "pending_count": 0,
         "sent_count": 0,
     }
-    return _encode(_OUTBOUND[_CHANGING:], values)
+    return _encode(OUTBOUND[CHANGING:], values)
 
 
 def _clients(node: "Node") -> Iterable[Row]:
-    return [_encode(_CLIENTS, facts) for facts in node.clients()]
+    return [_encode(CLIENTS, facts) for facts in node.clients()]
 
 
 def _settings(node: "Node") -> Iterable[Row]:
@@ -364,31 +192,29 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str
 
 def _keyspaces(_: "Node") -> Iterable[Row]:
     return [
-        _encode(_KEYSPACES, {"keyspace_name": name, "durable_writes": True, "replication": replication})
+        _encode(KEYSPACES, {"keyspace_name": name, "durable_writes": True, "replication": replication})
         for name, replication in _REPLICATION.items()
     ]
 
 
-_OF_KEYSPACE: tuple[Column, ...] = (("keyspace_name", TEXT),)
-_OF_TABLE: tuple[Column, ...] = (*_OF_KEYSPACE, ("table_name", TEXT))
 TABLES = {
-    "system.local": Table(_LOCAL, _local),
-    "system.peers": Table(_PEERS, _peers),
-    "system.peers_v2": Table(_PEERS_V2, _peers_v2),
-    "system_views.gossip_info": Table(_GOSSIP, _gossip),
-    "system_views.internode_outbound": Table(_OUTBOUND, _outbound),
-    "system_views.clients": Table(_CLIENTS, _clients),
+    "system.local": Table(LOCAL, _local),
+    "system.peers": Table(PEERS, _peers),
+    "system.peers_v2": Table(PEERS_V2, _peers_v2),
+    "system_views.gossip_info": Table(GOSSIP, _gossip),
+    "system_views.internode_outbound": Table(OUTBOUND, _outbound),
+    "system_views.clients": Table(CLIENTS, _clients),
     "system_views.settings": Table((("name", TEXT), ("value", TEXT)), _settings),
-    "system_views.pending_hints": Table(_HINTS),
+    "system_views.pending_hints": Table(HINTS),
     "system_views.streaming": Table((("id", UUID_), ("status", TEXT))),
-    "system_views.sstable_tasks": Table((*_OF_TABLE, ("task_id", UUID_), ("kind", TEXT))),
-    "system_schema.keyspaces": Table(_KEYSPACES, _keyspaces),
-    "system_schema.functions": Table((*_OF_KEYSPACE, ("function_name", TEXT))),
-    "system_schema.aggregates": Table((*_OF_KEYSPACE, ("aggregate_name", TEXT))),
-    "system_schema.types": Table((*_OF_KEYSPACE, ("type_name", TEXT))),
-    **{f"system_schema.{name}": Table(_OF_TABLE) for name in ("tables", "columns", "indexes", "triggers")},
-    "system_schema.views": Table((*_OF_KEYSPACE, ("view_name", TEXT))),
-    "system_virtual_schema.keyspaces": Table(_OF_KEYSPACE),
-    "system_virtual_schema.tables": Table(_OF_TABLE),
-    "system_virtual_schema.columns": Table((*_OF_TABLE, ("column_name", TEXT))),
+    "system_views.sstable_tasks": Table((*OF_TABLE, ("task_id", UUID_), ("kind", TEXT))),
+    "system_schema.keyspaces": Table(KEYSPACES, _keyspaces),
+    "system_schema.functions": Table((*OF_KEYSPACE, ("function_name", TEXT))),
+    "system_schema.aggregates": Table((*OF_KEYSPACE, ("aggregate_name", TEXT))),
+    "system_schema.types": Table((*OF_KEYSPACE, ("type_name", TEXT))),
+    **{f"system_schema.{name}": Table(OF_TABLE) for name in ("tables", "columns", "indexes", "triggers")},
+    "system_schema.views": Table((*OF_KEYSPACE, ("view_name", TEXT))),
+    "system_virtual_schema.keyspaces": Table(OF_KEYSPACE),
+    "system_virtual_schema.tables": Table(OF_TABLE),
+    "system_virtual_schema.columns": Table((*OF_TABLE, ("column_name", TEXT))),
 }

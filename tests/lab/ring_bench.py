@@ -12,14 +12,18 @@ from lab.authority import LOOPBACK, Authority, Identity, pkcs12_stores, write_fi
 from lab.engine import configure_engine
 from lab.node_config import STORES, served_stores
 from lab.ring import store_password
-from lab.spec import LabSpec, NodeSpec
+from lab.spec import STAND_IN, LabSpec, NodeSpec
+from sealring.cassandra.cql import conversation
 from sealring.cassandra.inventory import Inspection, inventory
-from sealring.cassandra.observe import observe_ring
+from sealring.cassandra.observe import GOSSIP, observe_ring
 from sealring.cassandra.probe import ClientIdentity, probe
 from sealring.hosts.ssh import HostPool
 from sealring.models.cluster import ClusterFile, Listener, NodeRef
 from sealring.models.evidence import Served
 from sealring.pki.certificates import fingerprint, load_certificates
+
+
+_members: dict[Path, tuple[NodeRef, ...]] = {}  # by ring: they stay who they are, and asking takes seconds
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class Bench:
     async def inspect(self, node: NodeRef) -> Inspection:
         async with self.pool.host(node.address) as host:
             return await inventory(host, self.cluster, node)
+
+    async def generations(self, address: str) -> dict[str, int]:
+        """Of all nodes, by address, as one of them tells it."""
+        async with conversation(self.cluster.cql, address) as asked:
+            return {row["address"]: row["generation"] for row in await asked.rows(GOSSIP) or ()}
 
     async def look(self, listener: Listener, through: str = "", *, anonymous: bool = False) -> Served:
         cql = self.cluster.cql
@@ -74,12 +83,17 @@ async def restored(spec: LabSpec, node: NodeSpec) -> AsyncIterator[Path]:
 
 @asynccontextmanager
 async def opened(spec: LabSpec) -> AsyncIterator[Bench]:
-    """The ring, observed once."""
+    """The ring and its members."""
     configure_engine(spec)
-    cluster = ClusterFile.model_validate(yaml.safe_load(spec.cluster_file.read_text()))
+    written = yaml.safe_load(spec.cluster_file.read_text())
+    if spec.cassandra == STAND_IN:
+        written["rollout"] = {"settle": 0.1}  # nothing in it needs time to settle
+    cluster = ClusterFile.model_validate(written)
     pool = HostPool(cluster.ssh)
     try:
-        view = await observe_ring(cluster, pool.host)
-        yield Bench(spec, cluster, pool, tuple(node.node for node in view.nodes))
+        if spec.root not in _members:
+            view = await observe_ring(cluster, pool.host)
+            _members[spec.root] = tuple(node.node for node in view.nodes)
+        yield Bench(spec, cluster, pool, _members[spec.root])
     finally:
         await pool.close()

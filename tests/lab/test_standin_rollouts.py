@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from lab.ring import find, service
 from lab.spec import LabSpec
@@ -10,12 +11,15 @@ from sealring.models.rollout import NodeState, Phase
 from starters.exits import Exit
 from tests.lab.engine import Engine, running
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.parametrize("ring", ["stand-in"], indirect=True)]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.parametrize("ring", ["stand-in"], indirect=True)]
 
 
 @pytest.fixture(scope="module")
 def engine(ring: LabSpec) -> Iterator[Engine]:
     with running(ring) as engine:
+        cluster = yaml.safe_load(ring.cluster_file.read_text())
+        cluster["rollout"] = {"settle": 0}  # nothing in the stand-in needs time to settle
+        ring.cluster_file.write_text(yaml.safe_dump(cluster))
         yield engine
 
 
