@@ -1,14 +1,17 @@
 """The network targets that each worker needs, from the cluster file and the ring as observed. Pure.
 
 Source of each: `login` (SSH), `sealring.cassandra.cql` (observation), `activities.eyes` (handshakes, from the worker
-and through peers). A delivery is read from files and needs no network.
+and through peers), `Vault`. A delivery is read from files and needs no network.
 """
 
-from sealring.hosts.login import endpoint
+from urllib.parse import urlsplit
+
+from sealring.hosts.routes import chain, endpoint
 from sealring.models.cluster import ClusterFile
 from sealring.models.egress import Egress, NetworkTarget, Origin
 from sealring.models.node import ClusterView
 
+HTTPS = 443
 PURPOSES = {"native": "handshakes on the native port", "internode": "handshakes on the internode port"}
 
 
@@ -30,9 +33,14 @@ def egress(cluster: ClusterFile, view: ClusterView, *, temporal: str) -> Egress:
 
     need("control worker", server.strip("[]"), int(port), "Temporal")
     need("deploy worker", server.strip("[]"), int(port), "Temporal")
+    if cluster.vault is not None:
+        vault = urlsplit(cluster.vault.address)
+        need("deploy worker", vault.hostname or "", vault.port or HTTPS, "vault")
     for address in (*cluster.contact_points, *(seen.node.address for seen in view.nodes)):
-        place = endpoint(cluster.ssh, address)
-        need("deploy worker", place.host, place.port, "SSH")
+        origin: Origin = "deploy worker"
+        for place in (*chain(cluster.ssh, address), endpoint(cluster.ssh, address)):
+            need(origin, place.host, place.port, "SSH")
+            origin = "bastions"
         need("deploy worker", address, cluster.cql.port, "CQL")
     for seen in view.nodes:
         for listener in seen.listeners:

@@ -28,7 +28,7 @@ class HostPool:
     """Connections to hosts, one each. Belongs to one event loop; close it at the end."""
 
     def __init__(self, settings: SshSettings, sign: Sign | None = None) -> None:
-        """`sign` signs the key of the ssh section where `vault_role` names who shall, anew before a certificate ends."""
+        """`sign` certifies the key of the ssh section where `vault_role` is set, anew before a certificate ends."""
         self.settings = settings
         self._commons = Commons(settings, sign)
         self._links: dict[str, Link] = {}

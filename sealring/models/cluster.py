@@ -208,11 +208,11 @@ class VaultSettings(Input):
     address: str = Field(
         pattern=r"^https://[A-Za-z0-9.\[\]:-]+/?$", description="https://host:port; its certificate is verified."
     )
-    ca: Path | None = Field(None, description="PEM file of the authorities that sign it; default: the system's.")
+    ca: LocalPath | None = Field(None, description="PEM file of the authorities that sign it; default: the system's.")
     namespace: str | None = Field(None, pattern=r"^[A-Za-z0-9_./-]+$")
-    token_file: Path | None = Field(None, description="File (0600) with a token; read again when it is refused.")
-    role_id: str | None = Field(None, description="AppRole to log in with, instead of a token.")
-    secret_id_file: Path | None = Field(None, description="File (0600) with the AppRole's secret id.")
+    token_file: LocalPath | None = Field(None, description="File (0600) with a token; read again when it is refused.")
+    role_id: Line | None = Field(None, description="AppRole to log in with, instead of a token.")
+    secret_id_file: LocalPath | None = Field(None, description="File (0600) with the AppRole's secret id.")
     approle_mount: str = Field("approle", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")
     timeout: Duration = Field(timedelta(seconds=10), description="Connecting, and each silence in an answer.")
 

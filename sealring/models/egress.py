@@ -7,7 +7,7 @@ from pydantic import Field
 from sealring.models.base import Fact
 from sealring.models.cluster import Port
 
-Origin = Literal["control worker", "deploy worker", "nodes"]
+Origin = Literal["control worker", "deploy worker", "bastions", "nodes"]
 
 
 class NetworkTarget(Fact):

@@ -6,7 +6,6 @@ bodies, never in an address. Answers: https://openbao.org/api-docs/ (status code
 
 import asyncio
 import json
-import os
 import ssl
 import stat
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from sealring.errors import Actor, SealringError, passing, refuse
+from sealring.local_files import at_home, read_small
 from sealring.models.cluster import VaultSettings
 
 MAX_ANSWER = 1 << 20  # bytes; a KV secret is at most 1 MiB by the server's own default
@@ -187,25 +187,29 @@ class Vault:
 
 
 def _trust(ca: Path | None) -> ssl.SSLContext:
+    if ca is None:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError) as error:
-        words = error.strerror or "no certificate in it"
+        context.load_verify_locations(cadata=read_small(at_home(ca)).decode("ascii"))
+    except (OSError, ValueError) as error:
+        words = "no certificate in it" if isinstance(error, (ssl.SSLError, ValueError)) else error.strerror
         raise refuse("vault.settings", f"vault.ca: {ca}: {words}", "give a PEM file of authorities") from None
+    return context
 
 
 def _secret(field: str, file: Path) -> str:
     """One line out of a file that nobody else can read."""
     try:
-        with file.open("rb") as opened:
-            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
-            content = opened.read(MAX_SECRET + 1)
+        file = at_home(file)
+        mode = stat.S_IMODE(file.stat().st_mode)
+        content = read_small(file, MAX_SECRET)
     except OSError as error:
         raise _unusable(field, file, error.strerror or "it cannot be read") from None
     if mode & 0o077:
         raise _unusable(field, file, f"mode {mode:04o} lets others read it")
     text = content.strip()
-    if not text or len(content) > MAX_SECRET or not text.isascii() or not text.decode().isprintable():
+    if not text or not text.isascii() or not text.decode().isprintable():
         raise _unusable(field, file, "it is not one line of plain text")
     return text.decode()
 

@@ -8,7 +8,9 @@ import asyncssh
 import pytest
 
 from sealring.errors import SealringError
-from sealring.hosts.login import KnownHosts, login
+from sealring.hosts.login import login
+from sealring.hosts.routes import endpoint
+from sealring.hosts.trust import KnownHosts
 from sealring.models.cluster import SshSettings
 from tests.badinput.catalogue import Case, cases, in_time, tree
 from tests.unit.pki_maker import LEAF
@@ -95,7 +97,7 @@ async def test_a_bad_file_of_the_ssh_section_is_refused(case: Case, tmp_path: Pa
     )
     before = tree(tmp_path)
     with in_time(), pytest.raises(SealringError) as caught:
-        await login("127.0.0.1", settings, KnownHosts(known))
+        await login(endpoint(settings, "127.0.0.1"), settings, KnownHosts(known))
     case.expects(caught.value)
     assert "PRIVATE KEY" not in str(caught.value)
     assert tree(tmp_path) == before

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 
 from sealring.cassandra.configuration import address_drift, listeners, parse_configuration, settings_drift
-from sealring.cassandra.inventory import config_candidates
+from sealring.cassandra.host_look import config_candidates
 from sealring.cassandra.members import members_from_gossip, members_from_tables, newcomers, opinions_from_status, pulses
 from sealring.cassandra.nodetool import parse_gossip, parse_status
 from sealring.cassandra.probe import probe
@@ -30,9 +30,11 @@ from sealring.cassandra.system_log import reload_outcome, start_failure
 from sealring.cassandra.versions import reload_support
 from sealring.errors import SealringError
 from sealring.hosts.generations import _intent
-from sealring.hosts.login import Endpoint, KnownHosts, load_identity
+from sealring.hosts.identity import load_identity
 from sealring.hosts.manifest import parse_manifest
 from sealring.hosts.privileges import allows_without_password
+from sealring.hosts.routes import endpoint
+from sealring.hosts.trust import KnownHosts
 from sealring.models.cluster import Listener, MaterialPolicy, NodeRef, SshSettings
 from sealring.models.material import MaterialRef
 from sealring.models.node import Generation, StoreFormat
@@ -261,13 +263,13 @@ def identity(content: bytes) -> None:
         key.write_bytes(content)
         key.chmod(0o600)
         certificate.write_bytes(content)
-        place = Endpoint("10.0.0.1", "10.0.0.1", 22, "deploy")
         for own in (key, Path(folder, "good")):
             if own.name == "good":
                 own.write_bytes(SSH_KEY.export_private_key())
                 own.chmod(0o600)
             try:
-                load_identity(SshSettings(private_key=own, certificate=certificate), place)
+                settings = SshSettings(private_key=own, certificate=certificate)
+                load_identity(endpoint(settings, "10.0.0.1").identity)
             except SealringError:
                 continue
 

@@ -22,7 +22,6 @@ from sealring.models.cluster import ClusterFile, Listener, NodeRef
 from sealring.models.evidence import Served
 from sealring.pki.certificates import fingerprint, load_certificates
 
-
 _members: dict[Path, tuple[NodeRef, ...]] = {}  # by ring: they stay who they are, and asking takes seconds
 
 

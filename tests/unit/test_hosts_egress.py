@@ -63,6 +63,23 @@ def test_every_target_of_every_worker_is_named_once_and_nothing_else() -> None:
     assert found.unread == ()
 
 
+@pytest.mark.criterion("Q7")
+def test_bastions_and_the_vault_are_targets_too() -> None:
+    settings = {
+        "name": "prod",
+        "contact_points": ["10.0.1.1"],
+        "ssh": {"jump": [{"host": "192.0.2.1", "port": 2222}, {"host": "10.0.0.1"}]},
+        "vault": {"address": "https://vault.internal", "token_file": "/run/token"},
+    }
+    found = egress(ClusterFile.model_validate(settings), view(node(1)), temporal="temporal.internal:7233")
+    assert {(t.origin, t.host, t.port) for t in found.targets if t.purpose in ("SSH", "vault")} == {
+        ("deploy worker", "192.0.2.1", 2222),
+        ("bastions", "10.0.0.1", 22),
+        ("bastions", "10.0.1.1", 22),
+        ("deploy worker", "vault.internal", 443),
+    }
+
+
 def told(monkeypatch: pytest.MonkeyPatch, folder: Path, seen: ClusterView, *words: str) -> tuple[int, str]:
     """`sealring cluster egress` with a ring that looks like this: exit code and answer."""
 
