@@ -20,9 +20,9 @@ from lab.authority import (
     write_file,
     write_identity,
 )
-from lab.spec import LabSpec
+from lab.spec import NET, LabSpec
 
-ADDRESS = "127.0.0.11"
+ADDRESS = f"127.0.{NET}.11"
 
 
 @pytest.fixture
@@ -149,10 +149,10 @@ def test_a_leaf_without_extended_key_usage(authority: Authority, tmp_path: Path)
 
 
 def test_a_wrong_key_and_a_missing_node(authority: Authority, tmp_path: Path) -> None:
-    delivery = deliver(LabSpec(tmp_path), authority, "bad", faults={ADDRESS: "wrong-key", "127.0.0.12": "missing"})
+    delivery = deliver(LabSpec(tmp_path), authority, "bad", faults={ADDRESS: "wrong-key", f"127.0.{NET}.12": "missing"})
     folder = delivery / ADDRESS
     assert not key_matches((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
-    assert not (delivery / "127.0.0.12").exists()
+    assert not (delivery / f"127.0.{NET}.12").exists()
 
 
 def test_a_delivery_can_be_too_long_lived(authority: Authority, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -198,7 +199,7 @@ async def test_a_frozen_link_goes_on_where_it_stood(spec: LabSpec, node: NodeSpe
 
 
 async def test_a_busy_port_is_one_clear_line(spec: LabSpec, tmp_path: Path) -> None:
-    with pytest.raises(SealringError, match=rf"127\.0\.0\.{FIRST}:{SSH_PORT}") as busy:
+    with pytest.raises(SealringError, match=rf"{re.escape(spec.ring[0].address)}:{SSH_PORT}") as busy:
         await asyncio.to_thread(start_hosts, LabSpec(tmp_path, first=FIRST), sshd())
     assert busy.value.code == "lab.port-busy"
     assert not state.alive(tmp_path)

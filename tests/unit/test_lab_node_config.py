@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from lab import faults, node_config
 from lab.authority import Authority
-from lab.spec import LabSpec
+from lab.spec import NET, LabSpec
 from sealring.errors import SealringError
 
 PROGRAMS = node_config.Programs(Path("/java"), Path("/java17"), (Path("/a.jar"), Path("/b.jar")))
@@ -34,14 +34,14 @@ def test_every_listener_has_mutual_tls_and_names_the_stores(tmp_path: Path, layo
         assert options["truststore"] == str(folder / "truststore.p12")
         assert options["keystore_password"] == options["truststore_password"] == "secret"
     assert loaded["server_encryption_options"]["require_endpoint_verification"] is True  # type: ignore[index]
-    assert loaded["listen_address"] == "127.0.0.12"
+    assert loaded["listen_address"] == f"127.0.{NET}.12"
 
 
 def test_tokens_divide_the_ring_evenly_and_all_nodes_are_seeds(tmp_path: Path) -> None:
     spec = LabSpec(tmp_path, nodes=4)
     tokens = [int(str(read(spec, i)["initial_token"])) for i in range(4)]
     assert tokens == [-(2**63), -(2**62), 0, 2**62]
-    assert "127.0.0.11,127.0.0.12,127.0.0.13,127.0.0.14" in str(read(spec)["seed_provider"])
+    assert f"127.0.{NET}.11,127.0.{NET}.12,127.0.{NET}.13,127.0.{NET}.14" in str(read(spec)["seed_provider"])
 
 
 def test_4_0_gets_the_old_names_with_the_same_amounts(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_stores_open_and_are_written_once(tmp_path: Path) -> None:
     leaf = pkcs12.load_pkcs12(first, b"secret").cert
     assert leaf is not None
     names = leaf.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.13", "127.0.0.1"]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == [f"127.0.{NET}.13", "127.0.0.1"]
     assert (node.tls / "current").readlink() == Path("generations/initial")
     assert keystore.stat().st_mode & 0o777 == 0o600
     assert (node.conf / "cassandra.yaml").stat().st_mode & 0o777 == 0o600  # it holds the password
