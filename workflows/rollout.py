@@ -75,6 +75,7 @@ class CertificateRollout(Steered):
         self.request = run
         self.progress = Progress(run)
         self.children = {}
+        self.relaying = asyncio.Lock()
 
     @workflow.run
     async def run(self, run: RolloutRun | None = None) -> RolloutReport:
@@ -236,6 +237,11 @@ class CertificateRollout(Steered):
                 static_summary=_summary(prefix, order.target),
             )
             self.children[address] = handle
+            # What was said while it was being started has not come to it.
+            if self.progress.steering.aborted:
+                handle.cancel()
+            elif self.progress.steering.paused:
+                await self.tell(handle)
             outcome: NodeOutcome = await handle
         except WorkflowAlreadyStartedError as error:
             outcome = NodeOutcome(address=address, state=NodeState.UNTOUCHED, problem=problem_of(error))
