@@ -24,7 +24,7 @@ from lab.service_client import Answer, systemctl
 from lab.spec import NATIVE_PORT, STORE_PASSWORD_BYTES, LabSpec, NodeSpec
 from sealring.errors import SealringError, passing, refuse
 
-UP_TIMEOUT_S = 180.0
+UP_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.1
 

@@ -181,3 +181,27 @@ async def test_a_later_word_does_not_overtake_an_earlier_one() -> None:
     go.set()
     await asyncio.gather(pause, resume)
     assert heard == ["pause", "resume"]
+
+
+@pytest.mark.parametrize("word", ["abort", "pause"])
+async def test_what_is_said_during_a_look_at_the_ring_counts_before_the_wave(
+    temporal_skipping: WorkflowEnvironment, word: str
+) -> None:
+    ring = FakeRing()
+    reached, go = ring.hold_at("check_ring", "")
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy(f"look-{word}"))
+        await asyncio.wait_for(reached.wait(), PATIENCE)
+        await handle.execute_update(word, Command())
+        go.set()
+        if word == "abort":
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+            assert "activate_generation" not in [step for step, _ in ring.calls]
+            return
+        await until(handle, lambda s: s.phase is Phase.PAUSED)
+        assert "activate_generation" not in [step for step, _ in ring.calls]
+        looks = [step for step, _ in ring.calls].count("check_ring")
+        await handle.execute_update("resume", Command())
+        assert (await handle.result()).outcome is Phase.DONE
+    assert [step for step, _ in ring.calls].count("check_ring") == looks + 3  # one more of each wave
