@@ -7,13 +7,16 @@ from temporalio import activity
 from activities.eyes import look_from
 from activities.rings import Bench, Rings
 from sealring.cassandra.probe import judge
-from sealring.cassandra.ring_findings import ring_findings
+from sealring.cassandra.ring_findings import OBSERVERS, ring_findings
 from sealring.errors import Actor, SealringError
 from sealring.hosts.generations import read_disk
 from sealring.models.base import short
 from sealring.models.evidence import Finding, Served, Verdict, Verification, worst
 from sealring.models.plan import Target
 from sealring.models.rollout import MatrixQuestion, MatrixRow, MatrixRows, VerifyOrder
+
+RING_PAUSES = (2.0, 5.0)
+"""Seconds between looks at the ring that too few observers answered."""
 
 
 class VerifyActivities:
@@ -86,8 +89,14 @@ class VerifyActivities:
         )
 
     async def _ring(self, bench: Bench) -> tuple[Finding, ...]:
-        view = await self.rings.view(bench.cluster.name)
-        return tuple(f for f in ring_findings(view) if f.node in ("", bench.node.address))
+        """An observer that is slow to answer once is no reason to take a good node back: it is asked again."""
+        for pause in (*RING_PAUSES, None):
+            view = await self.rings.view(bench.cluster.name)
+            findings = tuple(f for f in ring_findings(view) if f.node in ("", bench.node.address))
+            if pause is None or not any(f.check == OBSERVERS and f.verdict is Verdict.FAIL for f in findings):
+                break
+            await asyncio.sleep(pause)
+        return findings
 
 
 def _relevant(served: Served, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -16,7 +16,7 @@ from sealring.errors import refuse
 
 ROLE = "engine"
 READY = "Temporal UI"  # what `sealring up` prints when all of it runs
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 40.0  # longer than the workers' own grace
 _POLL_SECONDS = 0.05
 

@@ -23,8 +23,8 @@ from sealring.errors import refuse
 Link = Literal["up", "refuse", "freeze"]
 
 ROLE = "sshd"
-START_SECONDS = 10.0
-STOP_SECONDS = 10.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ROOT = Path(__file__).resolve().parent.parent

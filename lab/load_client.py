@@ -186,8 +186,8 @@ def main(plan_file: Path) -> None:
     cluster = connect(plan, tally)
     session = cluster.connect()
     replication = json.dumps({"class": "NetworkTopologyStrategy", **plan.replication}).replace('"', "'")
-    session.execute(f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = {replication}")
-    session.execute(f"CREATE TABLE IF NOT EXISTS {KEYSPACE}.registers (key text PRIMARY KEY, value bigint)")
+    session.execute(f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = {replication}", timeout=60)
+    session.execute(f"CREATE TABLE IF NOT EXISTS {KEYSPACE}.registers (key text PRIMARY KEY, value bigint)", timeout=60)
     load = Load(session, plan.rate, tally)
     begin = time.monotonic()
     with Path(plan.seconds_file).open("w", buffering=1) as seconds:

@@ -25,7 +25,7 @@ from lab.service_client import Answer, systemctl
 from lab.spec import NATIVE_PORT, STAND_IN, STORE_PASSWORD_BYTES, LabSpec, NodeSpec
 from sealring.errors import SealringError, passing, refuse
 
-UP_TIMEOUT_S = 180.0
+UP_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 60.0
 SERVICE_TIMEOUT_S = 10.0
 STAND_IN_START_S = 0.1  # at most, for one node

@@ -190,6 +190,7 @@ async def _end_descendants() -> None:
         parents = _processes()
         below = [pid for pid in parents if os.getpid() in _ancestry(pid, parents)]
         if not below:
+            _reaped()  # what ended during this very look is ours to collect, not init's
             return
         for pid in below:
             _kill(pid, signal.SIGKILL)

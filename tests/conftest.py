@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ from sealring.temporal.plugin import sealring_plugin
 # How long an example takes is the machine's business: on a loaded one a deadline fails what is right.
 settings.register_profile("sealring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sealring")
+
+
+STARTING = timedelta(minutes=2)
+"""For a Temporal server to start; the SDK gives up after 5 s, which says nothing about our code."""
 
 
 def installed_program(name: str) -> str:
@@ -50,7 +55,9 @@ def keyring(keyring_path: Path) -> Keyring:
 async def temporal_dev(temporal_cli: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
     """The real Temporal server, in memory, in real time; its client has the product's plugin."""
     environment = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=temporal_cli, plugins=[sealring_plugin(keyring)]
+        dev_server_existing_path=temporal_cli,
+        dev_server_startup_timeout=STARTING,
+        plugins=[sealring_plugin(keyring)],
     )
     async with environment:
         await register_search_attributes(environment.client)
@@ -61,7 +68,9 @@ async def temporal_dev(temporal_cli: str, keyring: Keyring) -> AsyncIterator[Wor
 async def temporal_skipping(keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
     """The test server that skips time while a result is awaited. It cannot list, count, schedule or reset."""
     environment = await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=installed_program("temporal-test-server"), plugins=[sealring_plugin(keyring)]
+        test_server_existing_path=installed_program("temporal-test-server"),
+        test_server_startup_timeout=STARTING,
+        plugins=[sealring_plugin(keyring)],
     )
     async with environment:
         await register_search_attributes(environment.client)  # without, an upsert hangs its workflow

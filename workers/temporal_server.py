@@ -85,7 +85,7 @@ def launch(
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, nothing that a fork could upset
         )
     try:
-        known = _wait_up(process, program, port, log, timeout)
+        known = _wait_up(process, program, (port, ui_port), log, timeout)
         _register(program, port, {name: search_attributes[name] for name in search_attributes if name not in known})
     except BaseException:  # also when somebody interrupts the waiting
         process.kill()
@@ -99,11 +99,13 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _wait_up(process: "subprocess.Popen[bytes]", program: Path, port: int, log: Path, timeout: float) -> frozenset[str]:
+def _wait_up(
+    process: "subprocess.Popen[bytes]", program: Path, ports: tuple[int, int], log: Path, timeout: float
+) -> frozenset[str]:
     """Wait until the server serves; the search attributes it knows are returned."""
     end = time.monotonic() + timeout
     while time.monotonic() < end and process.poll() is None:
-        if _listens(port) and (known := _known_attributes(program, port)):
+        if all(map(_listens, ports)) and (known := _known_attributes(program, ports[0])):
             return known
         time.sleep(_POLL_SECONDS)
     what = "ended" if process.poll() is not None else f"did not answer within {timeout:.0f} s"
@@ -126,7 +128,7 @@ def _known_attributes(program: Path, port: int) -> frozenset[str]:
     """Names of the registered search attributes and the system's own; empty while the server does not serve yet."""
     try:
         listed: dict[str, dict[str, str]] = json.loads(_operator(program, port, "list", "--output", "json"))
-    except subprocess.CalledProcessError:
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return frozenset()
     return frozenset(listed.get("customAttributes") or {}) | frozenset(listed.get("systemAttributes") or {})
 

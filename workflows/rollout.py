@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         NodeState,
         Phase,
         PlanQuestion,
+        Readiness,
         RingQuestion,
         RolloutReport,
         RolloutRun,
@@ -71,6 +72,7 @@ class CertificateRollout(Steered):
         self.request = run
         self.progress = Progress(run)
         self.children = {}
+        self.relaying = asyncio.Lock()
 
     @workflow.run
     async def run(self, run: RolloutRun | None = None) -> RolloutReport:
@@ -176,20 +178,26 @@ class CertificateRollout(Steered):
     async def gate(self, wave: Wave) -> None:
         """Nobody holds us, and the ring is whole now, not only when the plan was made."""
         self.progress.enter(Phase.ACTIVATING, f"before {wave.name}: is the ring whole?")
-        await self.clear_to_start()
-        question = RingQuestion(cluster=self.request.cluster, waive=self.request.waive)
         for _ in range(GATE_TRIES):
-            answer = await calls.check_ring(question)
+            answer = await self.look_at_ring()
             if not answer.blocking:
                 return
             self.progress.enter(Phase.ACTIVATING, f"before {wave.name}: {answer.blocking[0].message}")
             await workflow.sleep(GATE_PAUSE, summary="wait for the ring to be whole")
-            await self.clear_to_start()
         first = answer.blocking[0]
         raise Ended(
             Phase.FAILED,
             Problem(code=first.check, message=first.message, actor=first.actor, remedy=first.remedy, node=first.node),
         )
+
+    async def look_at_ring(self) -> Readiness:
+        """The ring as it is when nobody holds us: what is said during a look counts before its answer."""
+        while True:
+            await self.clear_to_start()
+            answer = await calls.check_ring(RingQuestion(cluster=self.request.cluster, waive=self.request.waive))
+            self.stop_if_aborted()
+            if not self.progress.steering.paused:
+                return answer
 
     async def clear_to_start(self) -> None:
         """Wait while paused; go no further when aborted."""
@@ -232,6 +240,11 @@ class CertificateRollout(Steered):
                 static_summary=_summary(prefix, order.target),
             )
             self.children[address] = handle
+            # What was said while it was being started has not come to it.
+            if self.progress.steering.aborted:
+                handle.cancel()
+            elif self.progress.steering.paused:
+                await self.tell(handle)
             outcome: NodeOutcome = await handle
         except WorkflowAlreadyStartedError as error:
             outcome = NodeOutcome(address=address, state=NodeState.UNTOUCHED, problem=problem_of(error))

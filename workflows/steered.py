@@ -5,7 +5,10 @@ Both end in the same pure reducer, `sealring.planning.steering.reduce`. A handle
 on to the nodes in flight; the story acts on it.
 """
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -24,10 +27,11 @@ NO_WORDS = Command()
 
 
 class Steered:
-    """The messages of a rollout. The workflow provides `progress` and `children`."""
+    """The messages of a rollout. The workflow provides `progress`, `children` and `relaying`."""
 
     progress: Progress
     children: dict[str, workflow.ChildWorkflowHandle]  # type: ignore[type-arg]  # of two workflow types
+    relaying: asyncio.Lock
 
     @workflow.update(description="Start nothing more; nodes in flight are finished or taken back. Then end.")
     async def abort(self, command: Command = NO_WORDS) -> RolloutStatus:
@@ -144,12 +148,17 @@ class Steered:
             self.progress.remark(f"signal {name} ignored: {error}")
 
     async def _relay(self, name: str) -> None:
-        for child in list(self.children.values()):
-            if name == "abort":
+        """Tell the nodes in flight, one word at a time: of two under way at once the later may arrive first."""
+        if name == "abort":
+            for child in list(self.children.values()):
                 child.cancel()
-            elif name in ("pause", "resume"):
-                try:
-                    await child.signal(name)
-                except ApplicationError:  # it ended meanwhile
-                    continue
+        elif name in ("pause", "resume"):
+            async with self.relaying:
+                for child in list(self.children.values()):
+                    await self.tell(child)
         self.progress.publish()
+
+    async def tell(self, child: workflow.ChildWorkflowHandle[Any, Any]) -> None:
+        """Tell a node what holds now."""
+        with suppress(ApplicationError):  # it ended meanwhile
+            await child.signal("pause" if self.progress.steering.paused else "resume")

@@ -6,6 +6,7 @@ from sealring.models.evidence import Finding, Verdict
 from sealring.models.node import ClusterView
 
 ENOUGH_OBSERVERS = 2
+OBSERVERS = "ring.observers"
 
 
 def ring_findings(view: ClusterView) -> tuple[Finding, ...]:
@@ -46,7 +47,7 @@ def _schema(view: ClusterView) -> Finding:
 def _observers(view: ClusterView) -> Finding:
     if view.source == "nodetool":
         return Finding(
-            check="ring.observers",
+            check=OBSERVERS,
             verdict=Verdict.WARN,
             message=f"CQL could not be opened from here; nodetool was asked on {_seen_by(view)}",
             remedy="check the cql section of the cluster file; nodes whose certificate expired answer no CQL over TLS",
@@ -54,9 +55,9 @@ def _observers(view: ClusterView) -> Finding:
         )
     needed = min(ENOUGH_OBSERVERS, len(view.nodes))
     if len(view.observers) >= needed:
-        return _passed("ring.observers", f"the ring was observed from {_seen_by(view)}")
+        return _passed(OBSERVERS, f"the ring was observed from {_seen_by(view)}")
     return _failed(
-        "ring.observers",
+        OBSERVERS,
         f"only {_seen_by(view)} told how the ring is; one node cannot know whether the others see each other",
         "let CQL be open from the worker to nodes of two racks",
     )

@@ -11,7 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.plugin import sealring_plugin
-from tests.conftest import installed_program
+from tests.conftest import STARTING, installed_program
 from tests.workflow.fakes import FakeRing, dead, distrusted
 from tests.workflow.story import deploy, serving, start
 
@@ -21,7 +21,9 @@ FOLDER = Path(__file__).parent
 async def main() -> None:
     """Record all."""
     environment = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=installed_program("temporal"), plugins=[sealring_plugin(None)]
+        dev_server_existing_path=installed_program("temporal"),
+        dev_server_startup_timeout=STARTING,
+        plugins=[sealring_plugin(None)],
     )
     async with environment:
         await register_search_attributes(environment.client)

@@ -1,11 +1,10 @@
 """Owner, mode, ACL, extended attributes and mtime of the stores, through a change and back."""
 # ruff: noqa: ASYNC221, ASYNC240 - a test may block its own loop
 
-import asyncio
+import itertools
 import os
 import shutil
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from sealring.hosts.generations import (
     read_manifest,
     stage_generation,
 )
-from tests.hosts.local_shell import LocalShell, shell_of
+from tests.hosts.local_shell import Killed, LocalShell, shell_of
 from tests.hosts.node import Node, generation, make_node, prepared
 
 OLDER, OLD, NEW = generation("older"), generation("old"), generation("new")
@@ -71,24 +70,22 @@ async def test_a_key_is_never_open_to_others_even_while_it_is_written(tmp_path: 
         Path(path).unlink()  # nothing to take a mode from: ours holds
     seen: set[tuple[str, int]] = set()
 
-    class Slow(LocalShell):
-        async def run(self, script, *, secret_input=None, **rest):  # type: ignore[no-untyped-def]
-            process = asyncio.create_task(super().run(script, secret_input=secret_input, **rest))
-            while not process.done():
-                with suppress(FileNotFoundError):  # a folder may be renamed between two looks at it
-                    for path in (tmp_path / "node").rglob(".incoming*/*"):
-                        seen.add((path.name, path.stat().st_mode & 0o777))
-                await asyncio.sleep(0)
-            return await process
-
-    await stage_generation(Slow(tmp_path, shell=shell._shell), node.place, NEW, node.files("new"), rollout="r1")
+    files = node.files("new")
+    for number in itertools.count(1):  # killed before every change, after the first bytes of every content
+        try:
+            await stage_generation(LocalShell(tmp_path, number, shell._shell), node.place, NEW, files, rollout="r1")
+        except Killed:
+            found = (tmp_path / "node").rglob(".incoming*/*")
+            seen |= {(path.name, path.stat().st_mode & 0o777) for path in found}
+        else:
+            break
     folder = Path(node.place.tls_dir, "generations", NEW.id)
     modes = {file.name: file.mode for file in (await read_manifest(shell, node.place, NEW.id)).files}
     assert {name: oct((folder / name).stat().st_mode & 0o777) for name in modes} == {
         name: oct(int(mode, 8)) for name, mode in modes.items()
     }
     assert sorted(modes.values()) == ["0600", "0600", "0644"]
-    assert {mode for name, mode in seen if name.endswith("keystore.p12")} <= {0o600}
+    assert {mode for name, mode in seen if name.endswith("keystore.p12")} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
 
 

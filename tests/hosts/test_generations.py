@@ -254,8 +254,11 @@ async def test_a_folder_where_the_link_belongs_is_refused(tmp_path: Path, shell:
 async def test_two_scripts_do_not_run_at_once(node: Node, shell: LocalShell, tmp_path: Path) -> None:
     await prepared(node, shell)
     lock = Path(node.place.state_dir, "lock")
-    holder = subprocess.Popen(["flock", str(lock), "cat"], stdin=subprocess.PIPE)
+    command = ["flock", str(lock), "sh", "-c", "echo held; exec cat"]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdin
+    assert holder.stdout
+    assert holder.stdout.readline() == b"held\n"
     waiting = asyncio.create_task(flip(shell, node.place, NEW.id, rollout="r1"))
     done, _ = await asyncio.wait({waiting}, timeout=0.5)
     assert not done

@@ -21,7 +21,7 @@ from sealring.temporal.keyring import create_keyring
 from workers.temporal_server import launch, temporal_program
 
 BIN = Path(sys.executable).parent
-PATIENCE = 180.0
+PATIENCE = 600.0  # seconds, on a machine that has much else to do
 
 
 class Engine:
@@ -63,7 +63,7 @@ class Engine:
 
     def cli(self, *words: str, program: str = "sealring") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [BIN / program, *words], env=self.environment, capture_output=True, text=True, timeout=600, check=False
+            [BIN / program, *words], env=self.environment, capture_output=True, text=True, timeout=1500, check=False
         )
 
     def rollout(self, *words: str) -> tuple[int, RolloutReport]:
@@ -91,6 +91,26 @@ class Engine:
                 return status
             time.sleep(0.1)
         raise AssertionError(f"not in time: {status}")
+
+    def begun(self, *, but: str = "") -> str:
+        """Address of a node, other than `but`, whose activation has begun and not ended: its intent is on its disk."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for node in self.spec.ring:
+                if node.address != but and (node.tls / ".sealring" / "intent.json").exists():
+                    return node.address
+            time.sleep(0.02)
+        raise AssertionError("no activation began")
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """The process stands still: nothing that it does is reported meanwhile, however long our commands take."""
+        process = self.processes[name]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def deliver(self, faults: dict[str, Fault] | None = None) -> Path:
         """New certificates for all nodes; faults by node name."""

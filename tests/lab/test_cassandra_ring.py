@@ -1,5 +1,6 @@
 """The room `sealring.cassandra` on the real ring and its stand-in: seen, probed, reloaded, restarted, at fault."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -190,6 +191,9 @@ async def test_a_node_that_its_peers_do_not_trust_is_not_back(bench: Bench, tmp_
     impatient = bench.cluster.model_copy(update={"service": hurried})
 
     async def never_joins(host: Host, back: Return) -> None:
+        native = next(one for one in back.inventory.listeners if one.kind == "native")
+        while not (await bench.look(native)).accepted:  # noqa: ASYNC110 - how long a start takes is the machine's business
+            await asyncio.sleep(1)
         lonely = Return(impatient, back.node, back.inventory, back.peers, back.since)
         with pytest.raises(SealringError) as caught:
             await wait_back(host, bench.pool.host, lonely)

@@ -13,7 +13,7 @@ from lab.ring import kill_node, wait_up
 from lab.spec import NATIVE_PORT, LabSpec
 from lab.tally import Second, Tally
 
-pytestmark = pytest.mark.ring
+pytestmark = [pytest.mark.ring, pytest.mark.timeout(900)]
 
 RATE = 100.0
 REPLICATION = "ALTER KEYSPACE load WITH replication = {{'class': 'NetworkTopologyStrategy', '{}': {}}}"
@@ -45,7 +45,7 @@ def session(ring: LabSpec) -> Iterator[Session]:
     cluster.shutdown()
 
 
-def until(load: LoadProcess, holds: Callable[[Second], bool], timeout: float = 60.0) -> Second:
+def until(load: LoadProcess, holds: Callable[[Second], bool], timeout: float = 300.0) -> Second:
     """The first second from now on of which it holds."""
     told, end = len(load.seconds()), time.monotonic() + timeout
     for second in load.follow():
@@ -56,11 +56,13 @@ def until(load: LoadProcess, holds: Callable[[Second], bool], timeout: float = 6
 
 
 def test_a_quiet_ring_fails_nothing_and_the_rate_is_kept(load: LoadProcess) -> None:
-    until(load, lambda second: second.second >= 5)
+    def kept(second: Second) -> bool:  # an open loop makes up for every stall; a closed one falls behind
+        return second.second >= 5 and sum(s.ok for s in load.seconds()[: second.second + 1]) >= RATE * second.second
+
+    until(load, kept)
     summary = load.stop()
     assert (summary.failed, summary.wrong) == (0, 0)
-    whole = [second.ok for second in load.seconds() if 1 <= second.second <= 4]  # neither while it starts nor stops
-    assert sum(whole) == pytest.approx(RATE * len(whole), rel=0.1)
+    assert summary.queries <= RATE * (summary.seconds + 0.1) + 1, "never more than was due"
     assert summary.queries == sum(second.ok for second in load.seconds())
     assert 0 < summary.p50_ms <= summary.p99_ms <= summary.max_ms
 
@@ -91,6 +93,6 @@ def test_what_the_driver_gives_up_is_told_from_what_it_tries_again(
 def test_a_killed_node_costs_clients_nothing(ring: LabSpec, load: LoadProcess) -> None:
     kill_node(ring, ring.ring[1].name)
     until(load, lambda second: second.ok > RATE / 2)
-    wait_up(ring, 180.0)
+    wait_up(ring)
     summary = load.stop()
     assert (summary.failed, summary.wrong) == (0, 0), summary

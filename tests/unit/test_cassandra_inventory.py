@@ -111,6 +111,15 @@ async def test_a_service_that_does_not_run_is_found_through_its_unit(computer: C
     assert "secret" not in repr(found)
 
 
+async def test_a_process_that_ends_between_two_looks_is_found_through_its_unit(computer: Computer) -> None:
+    with subprocess.Popen(["true"]) as ended:  # noqa: ASYNC220 - one that is not waited for
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it has ended, its pid is still there
+        computer.service(ended.pid, "activating")
+        found = (await computer.inspect()).inventory
+    assert found.config_path == str(computer.config)
+    assert found.log_dir == str(computer.home / "logs")
+
+
 async def test_a_running_service_and_a_change_after_its_start(computer: Computer) -> None:
     running = await asyncio.create_subprocess_exec("sleep", "60", cwd=computer.home / "conf")
     try:

@@ -48,7 +48,7 @@ async def node(spec: LabSpec) -> AsyncIterator[NodeSpec]:
     await asyncio.to_thread(restore, spec, node)
 
 
-async def until(holds: Callable[[], bool], timeout: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], timeout: float = 60.0) -> None:
     async with asyncio.timeout(timeout):
         while not holds():  # noqa: ASYNC110  other processes tell us nothing
             await asyncio.sleep(0.02)
@@ -85,13 +85,13 @@ async def login(
         agent_path=None,
         known_hosts=str(spec.ssh / "known_hosts"),
         client_keys=[(key, certificate)] if certified else [(key, None)],
-        login_timeout=20,
+        login_timeout=60,
     )
 
 
 async def output(spec: LabSpec, node: NodeSpec, command: str) -> str:
     async with await login(spec, node) as connection:
-        done = await connection.run(command, check=True, timeout=20)
+        done = await connection.run(command, check=True, timeout=60)
     return str(done.stdout).strip()
 
 
@@ -112,7 +112,7 @@ async def test_the_stock_client_accepts_known_hosts_and_certificate_too(spec: La
     options = ["-F", "none", "-o", "BatchMode=yes", "-o", f'UserKnownHostsFile="{spec.ssh / "known_hosts"}"']
     options += ["-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-i", str(spec.ssh / "deploy")]
     command = ["ssh", *options, "-p", str(SSH_PORT), f"{user_name()}@{node.address}", "echo $SEALRING_LAB_NODE"]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "n2\n"), done.stderr
 
 
@@ -170,10 +170,12 @@ async def test_a_cut_link_ends_sessions_but_not_their_commands(spec: LabSpec, no
     connection = await login(spec, node)
     goes_on = tmp_path / "goes-on"
     os.mkfifo(goes_on)
-    process = await connection.create_process(f"trap '' HUP PIPE; read line < {goes_on}; echo $line > {tmp_path}/done")
+    command = f"trap '' HUP PIPE; echo ready; read line < {goes_on}; echo $line > {tmp_path}/done"
+    process = await connection.create_process(command)
+    assert await process.stdout.readline() == "ready\n"
     stays = await login(spec, spec.ring[1])
     await asyncio.to_thread(cut, spec, node)
-    await asyncio.wait_for(connection.wait_closed(), 10)
+    await asyncio.wait_for(connection.wait_closed(), 60)
     assert process.exit_status is None
     with pytest.raises(ConnectionRefusedError):
         await login(spec, node)
@@ -211,9 +213,10 @@ async def test_nothing_is_left_running(tmp_path: Path, how: str) -> None:
     await asyncio.to_thread(start_hosts, spec, sshd())
     pid = state.alive(spec.root)["sshd"]
     connection = await login(spec, spec.ring[0])
-    await connection.create_process("sleep 61.7" if how == "stop" else "cat")
+    word = "sleep 617.7" if how == "stop" else "cat"
+    await connection.create_process(word)  # returns when sshd has forked, not when the command runs
+    await until(lambda: any(word in command for command in below(pid).values()))
     sessions = below(pid)
-    assert any("sleep 61.7" in command or "cat" in command for command in sessions.values())
     if how == "stop":
         await asyncio.to_thread(stop_hosts, spec)
         assert not alive(sessions)

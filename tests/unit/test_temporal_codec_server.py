@@ -89,7 +89,7 @@ async def test_an_unknown_key_is_named(server: httpx.AsyncClient) -> None:
 
 async def test_it_serves_quietly_and_stops(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        async with serve_codec(KEYRING, port=0, ui_origin=UI) as url, httpx.AsyncClient() as client:
+        async with serve_codec(KEYRING, port=0, ui_origin=UI) as url, httpx.AsyncClient(timeout=60) as client:
             sealed = (await client.post(f"{url}/encode", json=PLAIN)).json()
             assert (await client.post(f"{url}/decode", json=sealed)).json() == PLAIN
     async with httpx.AsyncClient() as client:

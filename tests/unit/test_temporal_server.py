@@ -40,7 +40,7 @@ class Server:
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(20)
+            self.process.wait(120)
             self.process = None
 
     async def client(self) -> Client:
@@ -85,7 +85,7 @@ async def test_the_ui_is_up_and_knows_the_codec_server(server: Server) -> None:
     server.start(codec="http://127.0.0.1:1/codec")
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port + UI_ABOVE)
     writer.write(b"GET /api/v1/settings HTTP/1.0\r\nHost: localhost\r\n\r\n")
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     assert b" 200 " in answer.splitlines()[0]
     assert b"http://127.0.0.1:1/codec" in answer

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
@@ -20,6 +21,7 @@ from workflows.preparation import NodePreparation
 from workflows.rollout import CertificateRollout
 
 N1, N2, N3 = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+PATIENCE = 150  # seconds: a lost activity comes back after policies.HEARTBEAT; pytest's own limit is longer
 PREPARATION = ["validate_node", "backup_node", "transfer_material", "preflight_node"]
 BY_RELOAD = [*PREPARATION, "activate_generation", "reload_tls", "verify_node", "settle_node"]
 
@@ -67,9 +69,18 @@ def deploy(cluster: str, **more: Any) -> dict[str, Any]:
     return {"cluster": cluster, "material": {"path": "b"}, **more}
 
 
+async def recorded(handle: WorkflowHandle[Any, Any], event_type: EventType.ValueType) -> None:
+    """Look at the history until such an event is in it."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if any(event.event_type == event_type for event in (await handle.fetch_history()).events):
+                return
+            await asyncio.sleep(0.05)
+
+
 async def until(handle: WorkflowHandle[Any, Any], true: Any, answer: type[Any] = RolloutStatus) -> Any:
     """Ask for the status until something holds."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             status = await handle.query("status", result_type=answer)
             if true(status):

@@ -6,6 +6,7 @@ from sealring.models.rollout import NodeState, Phase
 from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.keyring import Keyring
 from sealring.temporal.plugin import sealring_plugin
+from tests.conftest import STARTING
 from tests.workflow.fakes import FakeRing
 from tests.workflow.story import BY_RELOAD, deploy, serving, start
 
@@ -13,6 +14,7 @@ from tests.workflow.story import BY_RELOAD, deploy, serving, start
 async def test_the_history_is_cut_between_waves(temporal_cli: str, keyring: Keyring) -> None:
     environment = await WorkflowEnvironment.start_local(
         dev_server_existing_path=temporal_cli,
+        dev_server_startup_timeout=STARTING,
         dev_server_extra_args=["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=60"],
         plugins=[sealring_plugin(keyring)],
     )

@@ -18,6 +18,7 @@ from tests.workflow.story import (
     N1,
     N2,
     N3,
+    PATIENCE,
     deploy,
     ended,
     report_of,
@@ -233,7 +234,7 @@ async def test_a_start_without_input_ends_and_says_what_is_missing(temporal_skip
             "CertificateRollout", id="tls-rollout/none", task_queue=CONTROL_QUEUE
         )
         with pytest.raises(WorkflowFailureError) as caught:
-            await asyncio.wait_for(handle.result(), 30)
+            await asyncio.wait_for(handle.result(), PATIENCE)
     assert isinstance(caught.value.cause, ApplicationError)
     assert caught.value.cause.type == "input.invalid"
 
@@ -245,7 +246,7 @@ async def test_a_node_whose_workflow_was_terminated_is_broken_until_somebody_loo
     reached, go = ring.hold_at("reload_tls", N1)
     async with serving(temporal_dev, ring):
         handle = await start(temporal_dev, deploy("terminated"))
-        await asyncio.wait_for(reached.wait(), 30)
+        await asyncio.wait_for(reached.wait(), PATIENCE)
         await temporal_dev.client.get_workflow_handle(f"tls-node/terminated/{N1}").terminate("a test")
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()

@@ -17,9 +17,10 @@ if [ "${pid:-0}" = 0 ] && [ -n "$group" ]; then
     done
 fi
 printf 'active=%s\nsub=%s\nrestarts=%s\n' "$(property ActiveState)" "$(property SubState)" "$(property NRestarts)"
-if [ "${pid:-0}" != 0 ] && stat=$(cat "/proc/$pid/stat" 2>/dev/null); then
+# A process of a crash loop may end between two looks at it: then there is none.
+if [ "${pid:-0}" != 0 ] && stat=$(cat "/proc/$pid/stat" 2>/dev/null) &&
+    user=$(stat -c %U "/proc/$pid" 2>/dev/null) && group=$(stat -c %G "/proc/$pid" 2>/dev/null); then
     # The command's name may hold spaces and brackets: fields are counted behind its last bracket. Start: field 22.
     printf 'pid=%s\nstarted=%s\n' "$pid" "$(printf '%s' "$stat" | sed 's/.*) //' | cut -d ' ' -f 20)"
-    stat -c 'user=%U' "/proc/$pid"
-    stat -c 'group=%G' "/proc/$pid"
+    printf 'user=%s\ngroup=%s\n' "$user" "$group"
 fi
