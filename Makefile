@@ -10,11 +10,11 @@ ifneq ($(TRUST),)
 export PIP_CERT ?= $(TRUST)
 endif
 
-.PHONY: help demo test check bench chaos fuzz lab clean up down status load
+.PHONY: help demo test test-ring check bench chaos fuzz lab clean up down status load
 
 help:
 	@echo "make demo    a real ring on this computer gets new certificates under load (about 3 minutes)"
-	@echo "make test    all tests, on real parts"
+	@echo "make test    the tests, on real parts (under 15 minutes); make test-ring: the long ones on real Cassandra"
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make fuzz    random input for every parser (MINUTES=10)"
 	@echo "make bench   speeds of this engine on this computer"
@@ -38,7 +38,10 @@ demo: $(READY)
 	@$(PY) -m lab.demo
 
 test: $(READY)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -m "not long" $(ARGS)
+
+test-ring: $(READY)
+	@$(PY) -m pytest -m long $(ARGS)
 
 check: $(READY)
 	@$(VENV)/bin/ruff format --check .

@@ -23,7 +23,7 @@ from sealring.models.evidence import Finding, Verdict, worst
 from tests.lab.ring_bench import Bench, install, material, restored
 
 # The stand-in must not be told from the ring.
-RINGS = [pytest.param("5.0", marks=pytest.mark.ring), "stand-in"]
+RINGS = [pytest.param("5.0", marks=[pytest.mark.ring, pytest.mark.long]), "stand-in"]
 pytestmark = [pytest.mark.timeout(600), pytest.mark.parametrize("ring", RINGS, indirect=True)]
 
 

@@ -9,7 +9,7 @@ from sealring.cassandra.ring_findings import ring_findings
 from sealring.models.evidence import Verdict, worst
 from tests.lab.ring_bench import Bench, install, material, restored
 
-pytestmark = [pytest.mark.ring, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.ring, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize(("ring", "reload"), [("4.0", "by-mtime"), ("4.1", "forced")], indirect=["ring"])

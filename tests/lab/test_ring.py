@@ -149,6 +149,7 @@ def test_down_leaves_nothing_even_after_crashes(small: LabSpec) -> None:
     assert served(small, node, NATIVE_PORT).subject.rfc4514_string() == "CN=n1"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["4.1", "4.0"])
 def test_older_versions_form_a_ring_too(version: Literal["4.1", "4.0"]) -> None:
     spec = LabSpec(tools.cache() / "test-ring" / f"old-{version}", cassandra=version, datacenters=2, first=45)
