@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,6 @@ async def test_a_rollout_goes_on_under_a_new_key_and_waits_for_a_missing_one(
             id=f"tls-rollout/{name}",
             task_queue=CONTROL_QUEUE,
             result_type=RolloutReport,
-            task_timeout=timedelta(seconds=1),  # how long a task is kept that the wrong worker gave up on
         )
         await until(handle, lambda status: status.decision is not None)
 
