@@ -186,7 +186,9 @@ def program() -> str:
 
 def _client(bao: OpenBao) -> httpx.Client:
 
-    return httpx.Client(base_url=bao.address, verify=ssl.create_default_context(cafile=bao.ca), trust_env=False)
+    return httpx.Client(
+        base_url=bao.address, verify=ssl.create_default_context(cafile=bao.ca), trust_env=False, timeout=START_SECONDS
+    )
 
 
 def _call(

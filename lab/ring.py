@@ -27,7 +27,7 @@ from sealring.errors import SealringError, passing, refuse
 
 UP_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 60.0
-SERVICE_TIMEOUT_S = 10.0
+SERVICE_TIMEOUT_S = 60.0
 STAND_IN_START_S = 0.1  # at most, for one node
 WITNESSES = 5  # nodes of a stand-in that are asked about all others: each answer is as long as the ring
 _POLL_S = 0.1

@@ -129,6 +129,8 @@ class Link:
             connection, ours = await self._attempt(tunnel)
             self._connection, self._password = connection, ours.password
             ours.ended = held.pop_all().close
+            if connection.is_closed():  # before anybody could be told
+                ours.ended()
         return connection
 
     async def _attempt(self, tunnel: asyncssh.SSHClientConnection | None) -> tuple[asyncssh.SSHClientConnection, Login]:

@@ -27,7 +27,7 @@ from workers.control import WORKFLOWS
 
 pytestmark = pytest.mark.criterion("G4", "I1")
 
-ENDS = 30  # seconds
+ENDS = 150  # seconds
 
 
 @pytest.fixture

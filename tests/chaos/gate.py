@@ -48,7 +48,7 @@ def hold(folder: Path) -> None:
 
 def peek() -> str:
     """The script on stdin, all of it, still unread: sshd gives its commands a pipe, and tee(2) copies one."""
-    end = time.monotonic() + 5.0
+    end = time.monotonic() + 60.0
     seen = b""
     while time.monotonic() < end and not seen.endswith(SCRIPT_ENDS):
         reader, writer = os.pipe()

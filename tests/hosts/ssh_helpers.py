@@ -1,5 +1,6 @@
 """Settings with a change, one command on a host or the error that it ends in, and what the host's sshd says."""
 
+import asyncio
 import re
 
 import pytest
@@ -36,6 +37,15 @@ def logins(node: NodeSpec) -> int:
     """How many logins a node's sshd has let in."""
     log = node.logs / "sshd.log"
     return len(re.findall(r"Accepted \S+ for ", log.read_text())) if log.exists() else 0
+
+
+async def preauth_ended(node: NodeSpec, user: str, times: int) -> str:
+    """sshd's log, once it tells that so many logins of a user were given up: of them nothing more will come."""
+    ends = rf"(?:Disconnected from|Connection closed by) authenticating user {re.escape(user)} .*\[preauth\]"
+    async with asyncio.timeout(60):
+        while len(re.findall(ends, text := (node.logs / "sshd.log").read_text())) < times:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return text
 
 
 def overrule(node: NodeSpec, *lines: str) -> None:

@@ -104,7 +104,7 @@ async def test_an_interrupted_transfer_goes_on_where_it_was_cut(
 
     async with slow.host(address) as host:
         running = asyncio.create_task(stage_generation(host, node.place, NEW, large, rollout="r1", progress=progress))
-        await asyncio.wait_for(half.wait(), 30)
+        await asyncio.wait_for(half.wait(), 120)
         cut(spec, spec.ring[0], "refuse")
         with pytest.raises(SealringError) as caught:
             await running

@@ -131,16 +131,20 @@ async def test_logins_through_a_bastion_are_capped(behind: SshSettings, monkeypa
 
 
 @pytest.mark.criterion("A2", "A13")
-async def test_connections_through_a_bastion_are_capped_and_idle_ones_make_room(behind: SshSettings) -> None:
+async def test_connections_through_a_bastion_are_capped_and_idle_ones_make_room(
+    behind: SshSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     capped = behind.jump[0].model_copy(update={"max_channels": 2})
     pool = HostPool(changed(behind, jump=(capped,)))
     await asyncio.gather(*(visit(pool, address) for address in behind.hosts))  # six in turn, two at a time
-    quick = HostPool(changed(behind, jump=(capped,), connect_timeout=timedelta(seconds=2)))
+    quick = HostPool(changed(behind, jump=(capped,)))
     one, two, three, *_ = behind.hosts
     async with quick.host(one) as first, quick.host(two) as second:
         await asyncio.gather(first.run("exit 0"), second.run("exit 0"))
-        with pytest.raises(SealringError) as caught:
-            await visit(quick, three)
+        with monkeypatch.context() as hurried:  # who waits for a channel has not begun to connect
+            hurried.setattr(quick._commons, "settings", changed(behind, connect_timeout=timedelta(seconds=0.3)))
+            with pytest.raises(SealringError) as caught:
+                await visit(quick, three)
         assert (caught.value.code, caught.value.retryable) == ("ssh.jump-channel-limit", True)
     assert await visit(quick, three, "echo in") == "in\n"
     await pool.close()
@@ -185,15 +189,18 @@ async def test_a_lost_bastion_is_made_again(spec: LabSpec, behind: SshSettings) 
 async def test_a_frozen_bastion_is_told_from_a_frozen_node(
     spec: LabSpec, behind: SshSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(links, "ANSWER_SECONDS", 0.5)
-    pool = HostPool(changed(behind, connect_timeout=timedelta(seconds=1)))
+    monkeypatch.setattr(links, "ANSWER_SECONDS", 60.0)  # who lives has time
+    pool = HostPool(behind)
     await visit(pool, "10.0.0.1")
     cut(spec, spec.ring[1], "freeze")
+    # Read at each login: from here on only frozen peers are waited for.
+    pool._commons.settings = changed(behind, connect_timeout=timedelta(seconds=1))
     with pytest.raises(SealringError) as caught:
         await visit(pool, "10.0.0.2")
     assert caught.value.code == "ssh.connect-timeout"
     restore(spec, spec.ring[1])
     cut(spec, spec.ring[0], "freeze")
+    monkeypatch.setattr(links, "ANSWER_SECONDS", 0.5)
     with pytest.raises(SealringError) as caught:
         await visit(pool, "10.0.0.3")
     assert caught.value.code == "ssh.jump-lost"

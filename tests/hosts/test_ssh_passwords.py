@@ -16,7 +16,7 @@ from lab.spec import SSH_PORT, LabSpec
 from sealring.errors import ErrorClass
 from sealring.hosts.ssh import HostPool
 from sealring.models.cluster import Jump, SshHost, SshSettings
-from tests.hosts.ssh_helpers import changed, overrule, refused, visit
+from tests.hosts.ssh_helpers import changed, overrule, preauth_ended, refused, visit
 
 pytestmark = pytest.mark.sshd
 
@@ -104,7 +104,7 @@ async def test_a_wrong_password_is_refused_after_one_try(
     assert (error.code, error.error_class) == ("ssh.auth-refused", ErrorClass.STOP)
     assert f"password of {wrong}" in error.message
     assert "no-such-password" not in f"{error} {error!r} {error.__cause__!r}"
-    assert log.read_text().count("Failed password") == before + 1
+    assert (await preauth_ended(spec.ring[0], account.name, 1)).count("Failed password") == before + 1
 
 
 @as_root

@@ -10,7 +10,7 @@ import pytest
 from lab import lifecycle, state, tools
 from lab.ring import start_node, wait_up
 from lab.spec import NET, LabSpec, Line
-from tests.lab.ring_bench import Bench, opened
+from tests.lab.ring_bench import Bench, forget_members, opened
 
 FIRST = 31
 TEMPORAL_PORT = 17233 + 10 * NET
@@ -47,6 +47,7 @@ def ring(request: pytest.FixtureRequest) -> Iterator[LabSpec]:
     spec = LabSpec(tools.cache() / "test-ring" / version, cassandra=version, first=FIRST, temporal_port=TEMPORAL_PORT)
     fresh(spec)
     lifecycle.up(spec, print, engine=False)
+    forget_members()
     yield spec
     lifecycle.down(spec)
     assert processes_below(spec.root) == []

@@ -25,6 +25,11 @@ from sealring.pki.certificates import fingerprint, load_certificates
 _members: dict[Path, tuple[NodeRef, ...]] = {}  # by ring: they stay who they are, and asking takes seconds
 
 
+def forget_members() -> None:
+    """A ring was built anew: its members are others."""
+    _members.clear()
+
+
 @dataclass(frozen=True)
 class Bench:
     """A ring and what the engine knows of it."""

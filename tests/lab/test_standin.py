@@ -39,7 +39,8 @@ def session(spec: LabSpec, **how: Any) -> Iterator[Session]:
     first = spec.ring[0].address
     profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy([first]), request_timeout=60)
     profiles = {EXEC_PROFILE_DEFAULT: profile}
-    cluster = Cluster([first], ssl_context=client(spec), execution_profiles=profiles, connect_timeout=60, **how)
+    patient = {"connect_timeout": 60, "control_connection_timeout": 60}
+    cluster = Cluster([first], ssl_context=client(spec), execution_profiles=profiles, **patient, **how)
     try:
         yield cluster.connect()
     finally:
@@ -112,13 +113,19 @@ async def test_a_killed_node_is_down_at_once_and_comes_back_as_another_generatio
     first, victim = bench.spec.ring[0], bench.spec.ring[1]
     before, pid = service(victim), int(service(victim)["MainPID"])
     generations = await bench.generations(first.address)
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: service(victim)["ActiveState"] == "activating")
-    assert view(first)[victim.address] == "DN"
-    assert view(victim) == {}
+    path = (victim.tls / "keystore.p12").resolve()
+    good = path.read_bytes()
+    write_file(path, b"", 0o600)  # it stays away until it was looked at
+    try:
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: service(victim)["ActiveState"] == "activating")
+        assert view(first)[victim.address] == "DN"
+        assert view(victim) == {}
+    finally:
+        write_file(path, good, 0o600)
     until(lambda: service(victim)["ActiveState"] == "active")
     wait_up(bench.spec)
-    assert int(service(victim)["NRestarts"]) == int(before["NRestarts"]) + 1
+    assert int(service(victim)["NRestarts"]) > int(before["NRestarts"])  # nobody started it
     assert int(service(victim)["MainPID"]) != pid
     after = await bench.generations(first.address)
     changed = {address for address in generations if generations[address] != after[address]}
@@ -149,8 +156,7 @@ def test_a_node_that_cannot_start_crash_loops_until_it_can(
     try:
         spoil(path)
         restart_node(whole_ring, node.name)
-        until(lambda: service(node)["ActiveState"] == "activating")
-        assert service(node)["ExecMainStatus"] == "3"
+        until(lambda: (told := service(node))["ActiveState"] == "activating" and told["ExecMainStatus"] == "3")
         assert "Exception encountered during startup" in log(node)[told:]
         assert words in log(node)[told:]
         assert view(whole_ring.ring[0])[node.address] == "DN"

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import secrets
 import sqlite3
 import subprocess
 import sys
@@ -178,10 +179,10 @@ def test_places_where_secrets_belong_are_left_out_and_no_others(tmp_path: Path) 
 @pytest.mark.criterion("Q6")
 @pytest.mark.parametrize("where", ["arguments", "environment"])
 def test_a_process_that_shows_a_secret_is_seen(where: str) -> None:
-    wanted = needles("token", b"shown-by-a-process")
+    shown = secrets.token_hex(16)  # nobody else's: all processes of this computer are looked at
+    wanted = needles("token", shown.encode())
     # It says that it runs by its output, so it has been there to be seen; then it ends at once.
     program = "import sys; print(1, flush=True); sys.stdin.read()"
-    shown = "shown-by-a-process"
     with ProcessWatch() as watch:
         process = subprocess.Popen(
             [sys.executable, "-c", program, *([shown] if where == "arguments" else [])],

@@ -16,7 +16,7 @@ from starters import rollouts
 from starters.show import show_status
 from starters.watch import _lines
 from tests.workflow.fakes import FakeRing
-from tests.workflow.story import N1, N2, deploy, serving, start
+from tests.workflow.story import N1, N2, PATIENCE, deploy, serving, start
 from workers.heartbeats import Heartbeats
 from workflows.activation import NodeActivation
 from workflows.preparation import NodePreparation
@@ -36,10 +36,10 @@ def circuit_open(node: str, seconds: float) -> SealringError:
 @pytest.mark.criterion("A14", "V8")
 async def test_an_open_breaker_shows_in_status_with_the_next_attempt(temporal_dev: WorkflowEnvironment) -> None:
     ring = FakeRing()
-    ring.fail("validate_node", N2, circuit_open(N2, 300))
+    ring.fail("validate_node", N2, circuit_open(N2, 1100))
     async with serving(temporal_dev, ring):
         handle = await start(temporal_dev, deploy("breaker"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not (
                 (step := await rollouts.node_step(temporal_dev.client, "breaker", N2, "tls-prepare"))
                 and step.pending
@@ -51,7 +51,7 @@ async def test_an_open_breaker_shows_in_status_with_the_next_attempt(temporal_de
         assert (waits.step, waits.node, waits.problem.code) == ("validate_node", N2, "ssh.circuit-open")
         assert waits.next_at
         left = waits.next_at - datetime.now(UTC)
-        assert timedelta(minutes=4) < left <= timedelta(minutes=5), "when the breaker lets the next one through"
+        assert timedelta(minutes=12) < left <= timedelta(seconds=1100), "when the breaker lets the next one through"
         status = await rollouts.status(handle)
         screen = Console(width=400, record=True)
         screen.print(show_status(status, {N2: step}))
@@ -83,7 +83,7 @@ async def test_a_step_of_the_rollout_itself_shows_too(temporal_dev: WorkflowEnvi
     ring.fail("observe_cluster", "", circuit_open("10.0.0.1", 300))
     async with serving(temporal_dev, ring):
         handle = await start(temporal_dev, deploy("breaker-observe"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not [p for p in (await rollouts.status(handle)).pending if p.problem]:
                 await asyncio.sleep(0.05)
         (waits,) = (await rollouts.status(handle)).pending
@@ -111,8 +111,8 @@ async def test_the_progress_of_a_transfer_shows_in_status(temporal_dev: Workflow
         Worker(client, task_queue=DEPLOY_QUEUE, activities=ring.activities, interceptors=[Heartbeats()]),
     ):
         handle = await start(temporal_dev, deploy("progress"))
-        await asyncio.wait_for(reached.wait(), 30)
-        async with asyncio.timeout(30):
+        await asyncio.wait_for(reached.wait(), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
             while not (
                 (step := await rollouts.node_step(client, "progress", N1, "tls-prepare"))
                 and step.pending
