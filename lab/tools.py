@@ -1,5 +1,6 @@
 """The programs the lab runs: found on this machine, or fetched; else one line that says what is missing."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -80,11 +81,16 @@ def _find(
     if found := next(filter(good, candidates(unpacked)), None):
         return found
     progress(f"{what} is not here yet: trying Debian's packages {', '.join(packages)}")
-    if (debian.install(packages) or debian.unpack(packages, unpacked)) and (
-        found := next(filter(good, candidates(unpacked)), None)
-    ):
-        return found
-    raise _missing(f"The program {what}", f"ask root to install it: apt-get install {' '.join(packages)}")
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "debian.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # apt works for one at a time
+        if found := next(filter(good, candidates(unpacked)), None):  # whom we waited for wanted the same
+            return found
+        if debian.install(packages) or debian.unpack(packages, unpacked):
+            found = next(filter(good, candidates(unpacked)), None)
+    if not found:
+        raise _missing(f"The program {what}", f"ask root to install it: apt-get install {' '.join(packages)}")
+    return found
 
 
 def _java_homes(unpacked: Path) -> Iterator[Path]:

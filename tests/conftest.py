@@ -13,10 +13,45 @@ from temporalio.testing import WorkflowEnvironment
 from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.keyring import Keyring, create_keyring, load_keyring
 from sealring.temporal.plugin import sealring_plugin
+from tests import own_net  # noqa: F401 - sets the environment
 
 # How long an example takes is the machine's business: on a loaded one a deadline fails what is right.
 settings.register_profile("sealring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sealring")
+
+
+_passed: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count the cases that passed."""
+    if report.when == "call" and report.passed and "[" in report.nodeid and "tests/badinput/" in report.nodeid:
+        _passed.append(report.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line, to be quoted."""
+    if _passed:
+        terminalreporter.write_line(f"bad input refused: cases={len(_passed)}")
+
+
+# The ring takes longest, so it comes first; the others are dealt to whoever has nothing to do.
+_FIRST = ("tests/chaos/", "tests/lab/test_standin_rollouts", "tests/hosts/", "tests/lab/")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`: one worker has the real ring, and a file is never divided."""
+
+    def turn(item: pytest.Item) -> int:
+        if item.get_closest_marker("ring"):
+            return 0
+        return next((i for i, start in enumerate(_FIRST, 1) if item.nodeid.startswith(start)), len(_FIRST) + 1)
+
+    for item in items:
+        group = "ring" if item.get_closest_marker("ring") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=turn)
 
 
 STARTING = timedelta(minutes=2)

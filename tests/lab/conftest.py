@@ -44,7 +44,8 @@ def ring(request: pytest.FixtureRequest) -> Iterator[LabSpec]:
     The engine is not started: `lab.engine.start_engine(spec)` does.
     """
     version: Line = getattr(request, "param", "5.0")
-    spec = LabSpec(tools.cache() / "test-ring" / version, cassandra=version, first=FIRST, temporal_port=TEMPORAL_PORT)
+    folder = tools.cache() / f"test-ring-{NET}"
+    spec = LabSpec(folder / version, cassandra=version, first=FIRST, temporal_port=TEMPORAL_PORT)
     fresh(spec)
     lifecycle.up(spec, print, engine=False)
     forget_members()
