@@ -118,6 +118,7 @@ def test_an_encrypted_key_is_refused_as_such(encoding: Encoding, form: PrivateFo
         LEAF.key_pem.replace(b"MI", b"XX", 1),
         x25519.X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     ],
+    ids=["empty", "text", "certificate", "cut", "two", "damaged", "x25519"],
 )
 def test_a_file_that_is_no_key_is_refused_without_quoting_it(data: bytes) -> None:
     error = refusal("material.not-a-key", load_private_key, data, "/d/n1/tls.key")

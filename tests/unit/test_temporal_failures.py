@@ -61,6 +61,7 @@ def travel(error: BaseException) -> BaseException:
         f"got {DER_BASE64[:70]}",
         PEM.replace("\n", "\\n"),
     ],
+    ids=["pem", "in words", "cut", "base64", "cut base64", "escaped"],
 )
 def test_no_key_survives(text: str) -> None:
     told = redact(text)
