@@ -8,7 +8,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from sealring.errors import Actor, ErrorClass
-    from sealring.models.evidence import Finding, Verdict, Verification
+    from sealring.models.evidence import BLOCKING, Finding, Verdict, Verification
     from sealring.models.problem import Problem
     from sealring.models.rollout import (
         FlipOrder,
@@ -136,16 +136,18 @@ class NodeActivation:
         before = self.order.before
         if before is None or not self.order.rules.rollback_on_failure:
             return self.outcome(NodeState.BROKEN, problem=problem)
+        in_force = ""
         try:
             async with self.steps.step("rollback"):
                 await calls.rollback_node(FlipOrder(order=self.order, generation=before.id))
+            in_force = before.id
             # A node that was restarted runs the bad generation or does not run at all; any other still holds the old.
             verification = await self.serve(
                 before.id, before.leaf_sha256, "restart" if "restart" in self.methods else "reload"
             )
             doubt = _doubt(verification.findings) or await self.settle()
         except ActivityError as error:
-            return self.outcome(NodeState.BROKEN, before.id, _no_way_back(problem, problem_of(error)))
+            return self.outcome(NodeState.BROKEN, in_force, _no_way_back(problem, problem_of(error)))
         if doubt is not None:
             return self.outcome(NodeState.BROKEN, before.id, _no_way_back(problem, doubt), verification)
         return self.outcome(NodeState.ROLLED_BACK, before.id, problem, verification)
@@ -191,7 +193,7 @@ class NodeActivation:
 
 def _doubt(findings: tuple[Finding, ...]) -> Problem | None:
     """What speaks against a node: failures, or checks that gave no answer."""
-    bad = [f for f in findings if f.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
+    bad = [f for f in findings if f.verdict in BLOCKING]
     if not bad:
         return None
     others = f"; and {len(bad) - 1} more findings in the report" if len(bad) > 1 else ""

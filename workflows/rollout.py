@@ -16,6 +16,7 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from sealring.errors import Actor, ErrorClass
     from sealring.models.base import short
+    from sealring.models.evidence import BLOCKING
     from sealring.models.plan import Plan, Target, Wave
     from sealring.models.problem import Problem
     from sealring.models.rollout import (
@@ -345,10 +346,10 @@ def _refusal(refused: list[NodeOutcome]) -> Problem:
     """All refusals in one text, the first one's code and remedy."""
     texts = []
     for outcome in refused[:5]:
-        blocking = [f for f in outcome.findings if f.verdict.value == "fail"]
+        blocking = [f for f in outcome.findings if f.verdict in BLOCKING]
         texts += [str(outcome.problem)] if outcome.problem else [f"{outcome.address}: {f.message}" for f in blocking]
     first = refused[0]
-    finding = next((f for f in first.findings if f.verdict.value == "fail"), None)
+    finding = next((f for f in first.findings if f.verdict in BLOCKING), None)
     more = f"; and {len(refused) - 5} more nodes" if len(refused) > 5 else ""
     cause = first.problem or Problem(
         code=finding.check if finding else "preflight.refused",

@@ -19,6 +19,10 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+BLOCKING = frozenset({Verdict.FAIL, Verdict.INCONCLUSIVE})
+"""What forbids going on: no answer is no pass."""
+
+
 class Finding(Fact):
     """One check's answer. A passing check has a message too: evidence, not only complaints."""
 

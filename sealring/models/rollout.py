@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from sealring.models.base import Address, Fact, Input, Line, Sha256
 from sealring.models.cluster import Apply, ClusterName, Many, NodeRef, RolloutSettings
-from sealring.models.evidence import Finding, Served, Verdict, Verification
+from sealring.models.evidence import BLOCKING, Finding, Served, Verdict, Verification
 from sealring.models.material import MaterialRef, ResolvedMaterial
 from sealring.models.node import ClusterView, Generation
 from sealring.models.plan import Goal, Plan, Target
@@ -79,8 +79,8 @@ class Readiness(Fact):
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
-        """Findings that forbid going on."""
-        return tuple(finding for finding in self.findings if finding.verdict is Verdict.FAIL)
+        """Findings that forbid going on: failures, and checks that gave no answer."""
+        return tuple(f for f in self.findings if f.verdict in BLOCKING)
 
 
 class Transferred(Fact):
