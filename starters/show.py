@@ -54,7 +54,7 @@ def show_status(status: RolloutStatus, steps: dict[str, NodeStep]) -> Renderable
         step = steps.get(node.address)
         doing = " ".join(filter(None, (step.step, *map(str, step.pending)))) if step else ""
         table.add_row(node.address, Text(node.state.value, STYLES.get(node.state, "")), doing, Text(node.problem))
-    parts: list[RenderableType] = [head, table]
+    parts: list[RenderableType] = [head, *map(_waived, status.waived), table]
     if status.decision:
         parts.append(Text(f"decision about {status.decision.node} until {status.decision.deadline:%H:%M:%SZ}", "bold"))
         parts.append(Text(str(status.decision.problem)))
@@ -154,11 +154,14 @@ def show_report(report: RolloutReport) -> RenderableType:
         Text(str(node.problem), "red") for node in report.nodes if node.problem and node.problem != report.problem
     ]
     parts += [show_findings(_findings(node), passing=False) for node in report.nodes]
-    if report.waived:
-        parts.append(Text(f"waived: {', '.join(report.waived)}", "yellow"))
+    parts += [_waived(str(waiver)) for waiver in report.waived]
     if report.matrix:
         parts += [Text("served certificates (leaf fingerprints)", "bold"), _matrix(report)]
     return Group(*parts)
+
+
+def _waived(waiver: str) -> Text:
+    return Text(f"WAIVED: {waiver}", "bold yellow")
 
 
 def _findings(node: NodeOutcome) -> tuple[Finding, ...]:

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         VerifyOrder,
     )
     from sealring.models.steering import Command, NodeStep
+    from sealring.planning.waivers import weigh
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.doors import NO_PAYLOAD, one_argument, signalled
@@ -124,9 +125,16 @@ class NodeActivation:
         return _doubt(answer.findings)
 
     def objection(self, verification: Verification) -> Problem | None:
-        """Why the node cannot stay as it is, or None; what speaks against it is kept for the report."""
-        self.findings += tuple(f for f in verification.findings if f.verdict is not Verdict.PASS)[:MOST_FINDINGS]
-        doubt = _doubt(verification.findings)
+        """Why the node cannot stay as it is, or None; what speaks against it is kept for the report.
+
+        Only proof that could not be had can be waived, and only on the way forward: the way back is proven, or a
+        person looks.
+        """
+        waivers = tuple(w for w in self.order.waive if w.code.startswith("verify."))
+        weighed = weigh(verification.findings, waivers, workflow.now())
+        against = tuple(f for f in verification.findings if f.verdict is not Verdict.PASS)
+        self.findings += (*weighed.notes, *against[:MOST_FINDINGS])
+        doubt = _doubt(weighed.standing)
         if doubt is not None and self.stop_wanted():
             return _stopped()
         return doubt if self.order.rules.verification_required else None

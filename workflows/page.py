@@ -18,6 +18,7 @@ def render(status: RolloutStatus, remarks: tuple[str, ...] = ()) -> str:
         lines.append(f"wave {status.wave} of {status.waves}, plan `{short(status.plan_digest)}`")
     if status.seconds_left is not None:
         lines.append(f"about {status.seconds_left:.0f} s of activation left")
+    lines += [f"**WAIVED**: {waiver}" for waiver in status.waived]
     if status.waiting_for:
         lines += ["", f"Now: {status.waiting_for}"]
     if status.decision is not None:

@@ -70,12 +70,13 @@ class Progress:
         self.publish()
 
     def note(self, outcome: NodeOutcome) -> None:
-        """A node's workflow ended; what preparation found out is kept."""
+        """A node's workflow ended; what preparation found out is kept, the news last."""
         earlier = self.outcomes[outcome.address]
+        kept = tuple(finding for finding in earlier.findings if finding not in outcome.findings)
         self.outcomes[outcome.address] = outcome.model_copy(
             update={
                 "before": outcome.before or earlier.before,
-                "findings": tuple(dict.fromkeys(earlier.findings + outcome.findings)),
+                "findings": kept + outcome.findings,
                 "timings": earlier.timings + outcome.timings,
             }
         )
@@ -162,6 +163,7 @@ class Progress:
             decision=self.steering.decision,
             problem=self.problem,
             plan_digest=self.plan.digest if self.plan else "",
+            waived=tuple(str(waiver) for waiver in self.request.waive),
             started_at=self.started_at,
         )
 

@@ -14,7 +14,7 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from sealring.errors import Actor, ErrorClass
+    from sealring.errors import Actor, ErrorClass, SealringError
     from sealring.models.base import short
     from sealring.models.evidence import BLOCKING
     from sealring.models.plan import Plan, Target, Wave
@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from sealring.models.steering import Decision
     from sealring.planning.budget import budget_spent, failed_nodes
+    from sealring.planning.waivers import in_force, refuse_expired
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.activation import NodeActivation
@@ -101,6 +102,7 @@ class CertificateRollout(Steered):
         try:
             self.check_lock()
             if self.request.carried is None:
+                self.check_waivers()
                 plan = await self.make_plan()
                 if self.request.dry_run:
                     raise Ended(Phase.DONE, note="a dry run: the plan is the result, nothing was changed")
@@ -128,6 +130,13 @@ class CertificateRollout(Steered):
                     "input.workflow-id", f"workflow id: {workflow.info().workflow_id}, expected {lock}", f"use {lock}"
                 ),
             )
+
+    def check_waivers(self) -> None:
+        """One that is over already is refused by name; one that ends on the way no longer counts from then on."""
+        try:
+            refuse_expired(self.request.waive, workflow.now())
+        except SealringError as error:
+            raise Ended(Phase.REFUSED, problem_of(error)) from None
 
     async def make_plan(self) -> Plan:
         """Observe the ring, look at the delivery, decide."""
@@ -195,7 +204,8 @@ class CertificateRollout(Steered):
         """The ring as it is when nobody holds us: what is said during a look counts before its answer."""
         while True:
             await self.clear_to_start()
-            answer = await calls.check_ring(RingQuestion(cluster=self.request.cluster, waive=self.request.waive))
+            waived = in_force(self.request.waive, workflow.now())
+            answer = await calls.check_ring(RingQuestion(cluster=self.request.cluster, waive=waived))
             self.stop_if_aborted()
             if not self.progress.steering.paused:
                 return answer
@@ -279,7 +289,7 @@ class CertificateRollout(Steered):
         targets = {target.node.address: target for target in wave.targets}
         while budget_spent(self.progress.counted(), plan.rules.failure_budget):
             failed = failed_nodes(self.progress.counted())[-1]
-            problem = failed.problem or _stop("node.failed", f"{failed.address} ended {failed.state.value}", "")
+            problem = failed.problem or _complaint(failed)
             self.stop_if_aborted()
             if plan.rules.on_failure == "stop" or failed.address not in targets:
                 raise Ended(Phase.FAILED, problem)
@@ -340,6 +350,15 @@ def _summary(prefix: str, target: Target) -> str:
 
 def _stop(code: str, message: str, remedy: str) -> Problem:
     return Problem(code=code, message=message, error_class=ErrorClass.STOP, actor=Actor.OPERATOR, remedy=remedy)
+
+
+def _complaint(outcome: NodeOutcome) -> Problem:
+    """Why a node ended where it should not, when only its findings say so: prepared again, it was refused."""
+    finding = next((f for f in reversed(outcome.findings) if f.verdict in BLOCKING), None)
+    if finding is None:
+        return _stop("node.failed", f"{outcome.address} ended {outcome.state.value}", "look at its findings")
+    problem = _stop(finding.check, finding.message, finding.remedy)
+    return problem.model_copy(update={"actor": finding.actor, "node": outcome.address})
 
 
 def _refusal(refused: list[NodeOutcome]) -> Problem:

@@ -1,6 +1,5 @@
 """Proof when a vantage is blind, and the backup when it is needed: the activities on real SSH, TLS, CQL and disks."""
 
-
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta

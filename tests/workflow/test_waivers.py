@@ -1,0 +1,147 @@
+"""Bypassing a check in a rollout: refused when over, loud while it holds, at an end when its time comes."""
+
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+from temporalio import activity
+from temporalio.testing import WorkflowEnvironment
+
+from sealring.models.cluster import RolloutSettings
+from sealring.models.evidence import Finding, Verdict, Verification
+from sealring.models.rollout import NodeState, Phase, Readiness, RingQuestion
+from sealring.models.steering import RolloutStatus
+from starters.show import show_plan, show_report, show_status
+from tests.workflow.fakes import FakeRing, blocking, distrusted, generation
+from tests.workflow.story import N1, N2, deploy, ended, report_of, run, serving, start, until
+from workflows.page import render
+
+pytestmark = pytest.mark.criterion("N20")
+HOUR = timedelta(hours=1)
+
+
+async def ending_in(environment: WorkflowEnvironment, time: timedelta, code: str = "material.lifetime") -> str:
+    """A waiver that ends some time from now, by the server's clock."""
+    return f"{code}:until={(await environment.get_current_time() + time).isoformat()},reason=a test"
+
+
+def blind(address: str) -> Verification:
+    """One of two vantages saw the intended leaf, the other saw nothing."""
+    findings = (
+        Finding(check="verify.vantages", verdict=Verdict.INCONCLUSIVE, message="1 of 2 vantages", node=address),
+        Finding(check="verify.served", verdict=Verdict.PASS, message="leaf compared", node=address),
+    )
+    return Verification(verdict=Verdict.INCONCLUSIVE, findings=findings)
+
+
+async def test_a_waiver_that_is_over_is_refused_by_name_before_the_ring_is_looked_at(
+    temporal_skipping: WorkflowEnvironment,
+) -> None:
+    ring = FakeRing()
+    over = await ending_in(temporal_skipping, -timedelta(seconds=1))
+    error = await ended(temporal_skipping, ring, deploy("over", waive=["material.chain", over]))
+    problem = report_of(error).problem
+    assert error.type == "RolloutRefused"
+    assert problem
+    assert problem.code == "waiver.expired"
+    assert "material.lifetime until" in problem.message
+    assert "material.chain" not in problem.message
+    assert ring.calls == []
+
+
+async def test_a_waiver_in_use_is_loud_in_plan_status_page_and_report(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = FakeRing()
+    ring.fail("preflight_node", N2, blocking("material.lifetime", N2))
+    waiver = await ending_in(temporal_skipping, HOUR)
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy("loud", waive=[waiver, "material.chain"]))
+        report = await handle.result()
+        status = await handle.query("status", result_type=RolloutStatus)
+    assert report.outcome is Phase.DONE
+    assert report.plan
+    screen = Console(width=400, record=True)
+    for picture in (show_plan(report.plan), show_status(status, {}), render(status), show_report(report)):
+        screen.print(picture)
+        shown = screen.export_text()
+        assert ("WAIVED: " in shown) or ("**WAIVED**: " in shown)
+        assert str(report.waived[0]) in shown
+        assert "material.chain without an end: no reason given" in shown
+    used = [f.message for n in report.nodes for f in n.findings if f.check == "waiver.used"]
+    assert used == [f"material.lifetime was fail, and waived: {report.waived[0]}"]
+
+
+@pytest.mark.criterion("V8", "N19")
+async def test_an_inconclusive_proof_is_no_pass(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = FakeRing()
+    ring.fail("verify_node", N1, blind(N1))
+    report = report_of(await ended(temporal_skipping, ring, deploy("blind")))
+    assert report.nodes[0].state is NodeState.ROLLED_BACK
+    assert ring.serving[N1] == generation("a", 0).id
+    assert report.problem
+    assert report.problem.code == "verify.vantages"
+
+
+async def test_proof_that_could_not_be_had_is_bypassed_for_a_time(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = FakeRing()
+    ring.fail("verify_node", N1, blind(N1))
+    waiver = await ending_in(temporal_skipping, HOUR, "verify.vantages")
+    report = await run(temporal_skipping, ring, deploy("bypass", waive=[waiver]))
+    node = report.nodes[0]
+    assert (report.outcome, node.state) == (Phase.DONE, NodeState.SERVING)
+    assert node.verification
+    assert node.verification.verdict is Verdict.INCONCLUSIVE, "the report does not call it proven"
+    assert [f.check for f in node.findings] == ["waiver.used", "verify.vantages"]
+
+
+async def test_proof_that_failed_is_not_bypassed(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = FakeRing()
+    ring.fail("verify_node", N1, distrusted(N1))
+    waiver = await ending_in(temporal_skipping, HOUR, "verify.trusted")
+    report = report_of(await ended(temporal_skipping, ring, deploy("no-bypass", waive=[waiver])))
+    assert report.nodes[0].state is NodeState.ROLLED_BACK
+
+
+async def test_a_waiver_that_ends_on_the_way_counts_no_more_when_the_node_is_prepared_again(
+    temporal_skipping: WorkflowEnvironment,
+) -> None:
+    ring = FakeRing(nodes=1, rules=RolloutSettings(on_failure="ask", decision_timeout=10 * HOUR))
+    ring.fail("preflight_node", N1, blocking("material.lifetime", N1), blocking("material.lifetime", N1))
+    ring.fail("verify_node", N1, distrusted(N1))
+    waiver = await ending_in(temporal_skipping, HOUR)
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy("ends", waive=[waiver]))
+        await until(handle, lambda s: s.phase is Phase.NEEDS_DECISION)
+        assert ring.steps(N1).count("activate_generation") == 1
+        await temporal_skipping.sleep(2 * HOUR)
+        await handle.execute_update("resolve", {"node": N1, "action": "retry"}, result_type=RolloutStatus)
+        status = await until(handle, lambda s: s.decision and s.nodes[0].state is NodeState.REFUSED)
+        assert status.decision.problem.code == "material.lifetime", "it is asked again, not taken for done"
+        assert ring.steps(N1).count("activate_generation") == 1, "nothing was put in force without the waiver"
+        nodes = await handle.query("nodes")
+        checks = [finding["check"] for finding in nodes[0]["findings"]]
+        assert {"waiver.used", "waiver.expired"} <= set(checks)
+        await handle.terminate()
+
+
+class Asked(FakeRing):
+    """Notes which checks of the ring are waived, each time it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(nodes=1)
+        self.waived: list[tuple[str, ...]] = []
+
+    @activity.defn
+    async def check_ring(self, question: RingQuestion) -> Readiness:
+        self.waived.append(question.waive)
+        return await self._enter("check_ring", "") or Readiness()
+
+
+async def test_at_each_gate_only_what_holds_by_then_is_waived(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = Asked()
+    ring.fail("check_ring", "", *[blocking("ring.schema-disagreement", "")] * 9)  # the gate asks every 10 s
+    waiver = await ending_in(temporal_skipping, timedelta(seconds=45), "ring.node-down")
+    report = await run(temporal_skipping, ring, deploy("gate-ends", waive=[waiver]))
+    assert report.outcome is Phase.DONE
+    assert ring.waived[0] == ("ring.node-down",)
+    assert ring.waived[-1] == ()
+    assert sorted(ring.waived, reverse=True) == ring.waived
