@@ -12,7 +12,7 @@ from sealring.cassandra.vantages import judge_all
 from sealring.errors import Actor, SealringError
 from sealring.hosts.generations import read_disk
 from sealring.models.base import short
-from sealring.models.evidence import Finding, Verdict, Verification, worst
+from sealring.models.evidence import BLOCKING, Finding, Verdict, Verification, worst
 from sealring.models.plan import Target
 from sealring.models.rollout import MatrixQuestion, MatrixRow, MatrixRows, VerifyOrder
 
@@ -46,7 +46,10 @@ class VerifyActivities:
             )
         judged = judge_all(served, intended=order.leaf_sha256, node=node.address)
         findings = (integrity, *judged, *ring)
-        return Verification(verdict=worst(findings), findings=findings, served=served)
+        proof = Verification(verdict=worst(findings), findings=findings, served=served)
+        if proof.verdict not in BLOCKING:
+            return proof
+        return proof.model_copy(update={"tls_dir": bench.place.tls_dir, "stores": tuple(bench.place.roles)})
 
     @activity.defn
     async def served_matrix(self, question: MatrixQuestion) -> MatrixRows:

@@ -64,6 +64,7 @@ def show_status(status: RolloutStatus, steps: dict[str, NodeStep]) -> Renderable
     if status.problem:
         parts.append(Text(str(status.problem), "red"))
     parts += [Text(f"  {command}", "dim") for command in status.commands]
+    parts += [Text(line) for line in status.by_hand]
     return Group(*parts)
 
 
@@ -155,6 +156,7 @@ def show_report(report: RolloutReport) -> RenderableType:
     ]
     parts += [show_findings(_findings(node), passing=False) for node in report.nodes]
     parts += [_waived(str(waiver)) for waiver in report.waived]
+    parts += [Text(line) for line in report.by_hand]
     if report.matrix:
         parts += [Text("served certificates (leaf fingerprints)", "bold"), _matrix(report)]
     return Group(*parts)

@@ -28,6 +28,7 @@ def render(status: RolloutStatus, remarks: tuple[str, ...] = ()) -> str:
     if status.problem is not None:
         lines += ["", str(status.problem)]
     lines += ["", *(f"    {command}" for command in status.commands)]
+    lines += ["", *(f"    {line}" for line in status.by_hand)]
     lines += ["", *(f"- {remark}" for remark in remarks)]
     nodes = sorted(status.nodes, key=_interest)
     lines += [f"- `{node.address}` {node.state.value} {node.problem}".rstrip() for node in nodes[:ROWS]]

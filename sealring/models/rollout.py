@@ -216,6 +216,7 @@ class RolloutReport(Fact):
     matrix: tuple[MatrixRow, ...] = ()
     findings: tuple[Finding, ...] = Field((), description="Of the delivery and the ring as a whole.")
     waived: tuple[Waive, ...] = ()
+    by_hand: tuple[str, ...] = Field((), description="Checklist for nodes that could not be proven, line by line.")
     problem: Problem | None = None
     started_at: datetime
     finished_at: datetime | None = None

@@ -115,6 +115,8 @@ async def test_a_vantage_that_went_blind_makes_the_verdict_inconclusive_and_is_n
     blind = [s for s in proof.served if s.vantage == scene.gone.address]
     assert len(blind) == 2
     assert all(s.leaf_sha256 == "" and code in s.problem for s in blind), "evidence of what was not seen"
+    assert proof.tls_dir == str(scene.folder.parents[1]), "for a person's checklist"
+    assert {Path(store).name for store in proof.stores} == set(scene.in_force())
 
 
 @pytest.mark.criterion("N19")

@@ -1,10 +1,12 @@
-"""Bypassing a check in a rollout: refused when over, loud while it holds, at an end when its time comes."""
+"""When proof cannot be had: the bypass (refused when over, loud while it holds, ended in time), and the checklist."""
 
 from datetime import timedelta
 
 import pytest
 from rich.console import Console
 from temporalio import activity
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from sealring.models.cluster import RolloutSettings
@@ -145,3 +147,34 @@ async def test_at_each_gate_only_what_holds_by_then_is_waived(temporal_skipping:
     assert ring.waived[0] == ("ring.node-down",)
     assert ring.waived[-1] == ()
     assert sorted(ring.waived, reverse=True) == ring.waived
+
+
+async def test_the_decision_and_the_report_carry_a_checklist_for_a_person(
+    temporal_skipping: WorkflowEnvironment,
+) -> None:
+    ring = FakeRing(nodes=1, rules=RolloutSettings(on_failure="ask"))
+    ring.fail("verify_node", N1, distrusted(N1), distrusted(N1))  # the way back is not proven either
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy("by-hand"))
+        status = await until(handle, lambda s: s.phase is Phase.NEEDS_DECISION)
+        screen = Console(width=400, record=True)
+        screen.print(show_status(status, {}))
+        for shown in (screen.export_text(), render(status)):
+            assert f"prove {N1} by hand:" in shown
+            assert "openssl s_client -connect" in shown
+            assert f"sealring rollout resolve by-hand {N1} retry" in shown
+        await handle.execute_update("resolve", {"node": N1, "action": "stop"}, result_type=RolloutStatus)
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+    assert isinstance(caught.value.cause, ApplicationError)
+    report = report_of(caught.value.cause)
+    assert report.nodes[0].state is NodeState.BROKEN
+    assert report.by_hand[0] == f"prove {N1} by hand:"
+    assert f"-connect {N1}:9042 " in "\n".join(report.by_hand), "the matrix has seen its listener"
+    assert "sealring rollout start by-hand" in report.by_hand[-1]
+    screen.print(show_report(report))
+    assert report.by_hand[0] in screen.export_text()
+
+
+async def test_a_rollout_that_is_proven_has_no_checklist(temporal_skipping: WorkflowEnvironment) -> None:
+    assert (await run(temporal_skipping, FakeRing(), deploy("proven"))).by_hand == ()
