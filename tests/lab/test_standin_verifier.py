@@ -17,7 +17,7 @@ from activities.verify import VerifyActivities
 from lab.authority import Authority, pkcs12_stores
 from lab.engine import configure_engine
 from lab.node_config import STORES, served_stores
-from lab.ring import store_password
+from lab.ring import store_password, wait_up
 from lab.spec import LabSpec
 from sealring.errors import SealringError
 from sealring.hosts.generations import settle
@@ -34,14 +34,18 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.parametrize("ring", ["stand-
 
 @dataclass(frozen=True)
 class Scene:
-    """A node whose certificate is kept and in force, its peers, and a peer that nobody can reach."""
+    """A node whose certificate is kept and in force, and a peer."""
 
     rings: Rings
     node: NodeRef
     peer: NodeRef
-    gone: NodeRef
     kept: Generation
     folder: Path  # of the kept generation
+
+    def gone(self, number: int) -> NodeRef:
+        """A peer that nobody can reach; another for each test, for breakers remember."""
+        address = f"{self.node.address.rpartition('.')[0]}.{number}"
+        return self.peer.model_copy(update={"host_id": address, "address": address})
 
     def order(self, *vantages: NodeRef) -> NodeOrder:
         target = Target(
@@ -63,18 +67,16 @@ class Scene:
         return {file.name: file.read_bytes() for file in tls.iterdir() if file.is_file()}
 
 
-@pytest.fixture
-async def scene(whole_ring: LabSpec) -> AsyncIterator[Scene]:
-    configure_engine(whole_ring)
-    cluster = yaml.safe_load(whole_ring.cluster_file.read_text())
+@pytest.fixture(scope="module")
+async def scene(ring: LabSpec) -> AsyncIterator[Scene]:
+    wait_up(ring)
+    configure_engine(ring)
+    cluster = yaml.safe_load(ring.cluster_file.read_text())
     cluster["ssh"]["breaker"] = {"failures": 1, "subnet_failures": 99}
-    whole_ring.cluster_file.write_text(yaml.safe_dump(cluster))
-    rings = Rings(whole_ring.cluster_file.parent)
+    ring.cluster_file.write_text(yaml.safe_dump(cluster))
+    rings = Rings(ring.cluster_file.parent)
     node, peer = (seen.node for seen in (await rings.view("lab")).nodes[:2])
-    gone = peer.model_copy(update={"host_id": "gone", "address": node.address.rpartition(".")[0] + ".250"})
-    draft = Scene(
-        rings, node, peer, gone, Generation(id="0" * 64, leaf_sha256="0" * 64, not_after=datetime.now(UTC)), Path()
-    )
+    draft = Scene(rings, node, peer, Generation(id="0" * 64, leaf_sha256="0" * 64, not_after=datetime.now(UTC)), Path())
     kept = (await PrepareActivities(rings).backup_node(draft.order())).current
     assert kept
     async with rings.open("lab", node) as bench:
@@ -101,18 +103,18 @@ async def test_all_vantages_see(scene: Scene) -> None:
 async def test_a_vantage_that_went_blind_makes_the_verdict_inconclusive_and_is_named(
     scene: Scene, breaker: str
 ) -> None:
-    verifier = VerifyActivities(scene.rings)
+    verifier, gone = VerifyActivities(scene.rings), scene.gone(251 if breaker == "open" else 250)
     if breaker == "open":  # by the first look
-        await verifier.verify_node(scene.proof(scene.gone))
-    proof = await verifier.verify_node(scene.proof(scene.gone))
+        await verifier.verify_node(scene.proof(gone))
+    proof = await verifier.verify_node(scene.proof(gone))
     assert proof.verdict is Verdict.INCONCLUSIVE
     assert verdicts(proof.findings, "verify.served") == [Verdict.PASS] * 2, "the worker saw both listeners"
     (told,) = (f for f in proof.findings if f.check == "verify.vantages")
     assert told.verdict is Verdict.INCONCLUSIVE
-    assert told.message.startswith(f"1 of 2 vantages saw its listeners: worker; blind: {scene.gone.address}, no way")
+    assert told.message.startswith(f"1 of 2 vantages saw its listeners: worker; blind: {gone.address}, no way")
     code = "ssh.circuit-open" if breaker == "open" else "ssh.connect-failed"
     assert f"[{code}]" in told.message
-    blind = [s for s in proof.served if s.vantage == scene.gone.address]
+    blind = [s for s in proof.served if s.vantage == gone.address]
     assert len(blind) == 2
     assert all(s.leaf_sha256 == "" and code in s.problem for s in blind), "evidence of what was not seen"
     assert proof.tls_dir == str(scene.folder.parents[1]), "for a person's checklist"
@@ -121,7 +123,7 @@ async def test_a_vantage_that_went_blind_makes_the_verdict_inconclusive_and_is_n
 
 @pytest.mark.criterion("N19")
 async def test_two_vantages_that_see_do_not_outvote_the_blind_one(scene: Scene) -> None:
-    proof = await VerifyActivities(scene.rings).verify_node(scene.proof(scene.peer, scene.gone))
+    proof = await VerifyActivities(scene.rings).verify_node(scene.proof(scene.peer, scene.gone(252)))
     assert proof.verdict is Verdict.INCONCLUSIVE
     (told,) = (f.message for f in proof.findings if f.check == "verify.vantages")
     assert told.startswith(f"2 of 3 vantages saw its listeners: worker, {scene.peer.address}; blind: ")
@@ -137,7 +139,7 @@ async def test_while_the_budget_lasts_a_blind_vantage_is_waited_for(scene: Scene
             schedule_to_close_timeout=VERIFY["schedule_to_close_timeout"],
             start_to_close_timeout=VERIFY["start_to_close_timeout"],
         )
-        return environment.run(VerifyActivities(scene.rings).verify_node, scene.proof(scene.gone))
+        return environment.run(VerifyActivities(scene.rings).verify_node, scene.proof(scene.gone(253)))
 
     with pytest.raises(SealringError) as caught:
         await attempt(timedelta(seconds=1))
@@ -151,9 +153,9 @@ async def test_a_blind_vantage_refuses_the_node_before_anything_is_touched_and_s
     scene: Scene,
 ) -> None:
     with pytest.raises(SealringError) as caught:
-        await PrepareActivities(scene.rings).validate_node(scene.order(scene.gone))
+        await PrepareActivities(scene.rings).validate_node(scene.order(scene.gone(254)))
     assert caught.value.code == "ssh.connect-failed"
-    question = MatrixQuestion(cluster="lab", targets=(scene.order(scene.peer, scene.gone).target,))
+    question = MatrixQuestion(cluster="lab", targets=(scene.order(scene.peer, scene.gone(254)).target,))
     (row,) = (await VerifyActivities(scene.rings).served_matrix(question)).rows
     assert not row.consistent
     assert {s.vantage for s in row.served if s.leaf_sha256} == {"worker", scene.peer.address}
@@ -170,13 +172,13 @@ async def test_a_damaged_backup_is_made_anew_before_the_node_is_touched(scene: S
 
 
 @pytest.fixture
-async def moved_on(scene: Scene, whole_ring: LabSpec) -> AsyncIterator[Scene]:
+async def moved_on(scene: Scene, ring: LabSpec) -> AsyncIterator[Scene]:
     """The node serves another certificate by now; `kept` is the way back. All is put back at the end."""
-    node = next(n for n in whole_ring.ring if n.address == scene.node.address)
-    conf = served_stores(whole_ring, node).parent / "cassandra.yaml"
+    node = next(n for n in ring.ring if n.address == scene.node.address)
+    conf = served_stores(ring, node).parent / "cassandra.yaml"
     files = [file for folder in (scene.folder, scene.folder.parents[1]) for file in folder.iterdir() if file.is_file()]
     before = {file: file.read_bytes() for file in (conf, *files)}
-    install(whole_ring, node, material(whole_ring, node))
+    install(ring, node, material(ring, node))
     newer = (await PrepareActivities(scene.rings).backup_node(scene.order())).current
     assert newer
     assert newer.id != scene.kept.id
@@ -225,15 +227,15 @@ async def test_a_rollback_to_a_damaged_backup_is_refused_before_anything_is_chan
 
 @pytest.mark.criterion("N8")
 async def test_a_backup_that_no_longer_opens_is_not_put_back_in_place_of_one_that_does(
-    moved_on: Scene, whole_ring: LabSpec
+    moved_on: Scene, ring: LabSpec
 ) -> None:
     """Somebody changed the password of the stores, and of the stores in force, after the backup."""
-    node = next(n for n in whole_ring.ring if n.address == moved_on.node.address)
-    served = served_stores(whole_ring, node)
-    conf, old, new = served.parent / "cassandra.yaml", store_password(whole_ring), "another-password"
+    node = next(n for n in ring.ring if n.address == moved_on.node.address)
+    served = served_stores(ring, node)
+    conf, old, new = served.parent / "cassandra.yaml", store_password(ring), "another-password"
     conf.write_text(conf.read_text().replace(old, new))
-    trusted = Authority.open(whole_ring.authority).trusted
-    for name, content in zip(STORES, pkcs12_stores(material(whole_ring, node), trusted, new), strict=True):
+    trusted = Authority.open(ring.authority).trusted
+    for name, content in zip(STORES, pkcs12_stores(material(ring, node), trusted, new), strict=True):
         (served / name).write_bytes(content)
     newer = moved_on.in_force()
     with pytest.raises(SealringError) as caught:
