@@ -9,7 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.drafts import Drafts, tell_sent
 from activities.eyes import look_from
 from activities.rings import Bench, Rings, generation_of
-from sealring.errors import Actor, refuse
+from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.facts import HostFacts, read_facts, room_findings
 from sealring.hosts.generations import adopt, read_disk, read_manifest, settle, stage_generation
 from sealring.hosts.privileges import prove
@@ -205,7 +205,13 @@ class PrepareActivities:
 
     async def _kept(self, order: NodeOrder, bench: Bench, facts: HostFacts) -> tuple[Finding, ...]:
         """In a rollback: is the kept generation whole, does it open, is it still valid at the node's clock?"""
-        material = await bench.kept(await read_manifest(bench.host, bench.place, order.target.generation))
+        manifest = await read_manifest(bench.host, bench.place, order.target.generation)
+        try:
+            material = await bench.kept(manifest)
+        except SealringError as error:
+            if error.retryable:
+                raise
+            return (_failed(order, "node.kept", error.message, "deploy known good material instead", error.actor),)
         now = facts.now
         kept = f"generation {short(order.target.generation)} is on the disk and opens"
         findings = [_passed(order, "node.kept", kept)]

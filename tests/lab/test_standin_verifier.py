@@ -200,6 +200,7 @@ async def roll_back(scene: Scene) -> None:
 @pytest.mark.criterion("N8")
 async def test_a_whole_backup_is_put_back(moved_on: Scene) -> None:
     newer = moved_on.in_force()
+    assert not (await PrepareActivities(moved_on.rings).preflight_node(moved_on.order())).blocking
     await roll_back(moved_on)
     assert moved_on.in_force() != newer
     assert moved_on.in_force()["keystore.p12"] == (moved_on.folder / "keystore.p12").read_bytes()
@@ -217,6 +218,8 @@ async def test_a_rollback_to_a_damaged_backup_is_refused_before_anything_is_chan
             keystore.write_bytes(truststore.read_bytes())
         case "gone":
             keystore.unlink()
+    (finding,) = (await PrepareActivities(moved_on.rings).preflight_node(moved_on.order())).blocking
+    assert (finding.check, finding.verdict) == ("node.kept", Verdict.FAIL), "a rollback on request is not begun"
     with pytest.raises(SealringError) as caught:
         await roll_back(moved_on)
     error = caught.value

@@ -14,6 +14,7 @@ from sealring.cassandra import self_test as proof
 from sealring.cassandra.self_test import self_test
 from sealring.errors import Actor, ErrorClass, SealringError
 from sealring.models.evidence import Verdict
+from sealring.pki.trust import explain_path
 from starters.cli import app
 from starters.exits import Exit
 
@@ -30,22 +31,22 @@ def trusts_nothing(patch: Patch) -> None:
 
 
 def forgets_the_clock(patch: Patch) -> None:
-    real = eyes.explain_path
+    real = explain_path
     patch.setattr(eyes, "explain_path", lambda *a, at, **k: real(*a, at=a[0].not_valid_before_utc, **k))
 
 
 def forgets_the_address(patch: Patch) -> None:
-    real = eyes.explain_path
+    real = explain_path
     patch.setattr(eyes, "explain_path", lambda *a, address, **k: real(*a, address=None, **k))
 
 
 def takes_any_leaf(patch: Patch) -> None:
-    real = proof.judge
+    real = eyes.judge
     patch.setattr(proof, "judge", lambda served, intended: real(served, intended=served.leaf_sha256 or intended))
 
 
 def takes_silence_for_a_yes(patch: Patch) -> None:
-    real = proof.judge
+    real = eyes.judge
 
     def judge(served: Any, intended: str) -> Any:
         return (
