@@ -10,31 +10,29 @@ VANTAGES = "verify.vantages"
 
 
 def judge_all(served: Sequence[Served], *, intended: str, node: str) -> tuple[Finding, ...]:
-    """The findings of one look at a node: verify.vantages, and those of `judge` for every vantage that saw something.
+    """The findings of one look at a node: those of `judge` for every vantage that saw something, then verify.vantages.
 
-    A vantage that got no answer at all from any listener, nor a refusal, is blind: that says something about the way
-    to it, not about the node. What it would have said is not known, so the look as a whole is inconclusive and says
-    which vantages are left. When all are blind it may be the node: then every one is judged.
+    A vantage that got no answer from any listener, not even a refusal, while another saw a certificate, is blind: that
+    says something about the way through it, not about the node. What it would have said is not known, so the look as a
+    whole is inconclusive and says which vantages are left. When nobody saw a certificate it may be the node: then every
+    vantage is judged.
 
     Args:
         served: what was seen, of all listeners from all vantages.
         intended: SHA-256 of the leaf that should be served.
         node: the node's address, for the finding.
     """
-    vantages = tuple(dict.fromkeys(s.vantage for s in served))
-    blind = {v: next(s.problem for s in served if s.vantage == v) for v in vantages if _is_blind(v, served)}
-    seeing = tuple(v for v in vantages if v not in blind)
-    judged = [s for s in served if not seeing or s.vantage in seeing]
+    answered = {s.vantage for s in served if s.leaf_sha256 or s.accepted is not None}
+    somebody_saw = any(s.leaf_sha256 for s in served)
+    blind = {s.vantage: s.problem for s in served if s.vantage not in answered} if somebody_saw else {}
+    judged = [s for s in served if s.vantage not in blind]
     findings = tuple(f for s in judged for f in _relevant(s, judge(s, intended=intended)))
-    return (_of_vantages(seeing, blind, node), *findings) if seeing else findings
-
-
-def _is_blind(vantage: str, served: Sequence[Served]) -> bool:
-    return all(not s.leaf_sha256 and s.accepted is None for s in served if s.vantage == vantage)
+    seeing = tuple(dict.fromkeys(s.vantage for s in judged))
+    return (*findings, _of_vantages(seeing, blind, node)) if somebody_saw else findings
 
 
 def _of_vantages(seeing: tuple[str, ...], blind: dict[str, str], node: str) -> Finding:
-    saw = f"{len(seeing)} of {len(seeing) + len(blind)} vantages saw its listeners: {', '.join(seeing)}"
+    saw = f"{len(seeing)} of {len(seeing) + len(blind)} vantages got an answer: {', '.join(seeing)}"
     if not blind:
         return Finding(check=VANTAGES, verdict=Verdict.PASS, message=saw, node=node)
     return Finding(

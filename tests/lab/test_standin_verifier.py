@@ -95,7 +95,7 @@ async def test_all_vantages_see(scene: Scene) -> None:
     assert proof.verdict is Verdict.PASS, proof.findings
     assert verdicts(proof.findings, "verify.served") == [Verdict.PASS] * 4  # two listeners, two vantages
     (told,) = (f.message for f in proof.findings if f.check == "verify.vantages")
-    assert told == f"2 of 2 vantages saw its listeners: worker, {scene.peer.address}"
+    assert told == f"2 of 2 vantages got an answer: worker, {scene.peer.address}"
 
 
 @pytest.mark.criterion("N19", "V8")
@@ -111,7 +111,7 @@ async def test_a_vantage_that_went_blind_makes_the_verdict_inconclusive_and_is_n
     assert verdicts(proof.findings, "verify.served") == [Verdict.PASS] * 2, "the worker saw both listeners"
     (told,) = (f for f in proof.findings if f.check == "verify.vantages")
     assert told.verdict is Verdict.INCONCLUSIVE
-    assert told.message.startswith(f"1 of 2 vantages saw its listeners: worker; blind: {gone.address}, no way")
+    assert told.message.startswith(f"1 of 2 vantages got an answer: worker; blind: {gone.address}, no way")
     code = "ssh.circuit-open" if breaker == "open" else "ssh.connect-failed"
     assert f"[{code}]" in told.message
     blind = [s for s in proof.served if s.vantage == gone.address]
@@ -126,7 +126,7 @@ async def test_two_vantages_that_see_do_not_outvote_the_blind_one(scene: Scene) 
     proof = await VerifyActivities(scene.rings).verify_node(scene.proof(scene.peer, scene.gone(252)))
     assert proof.verdict is Verdict.INCONCLUSIVE
     (told,) = (f.message for f in proof.findings if f.check == "verify.vantages")
-    assert told.startswith(f"2 of 3 vantages saw its listeners: worker, {scene.peer.address}; blind: ")
+    assert told.startswith(f"2 of 3 vantages got an answer: worker, {scene.peer.address}; blind: ")
 
 
 @pytest.mark.criterion("V8")
