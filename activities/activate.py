@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
-from activities.rings import Rings
+from activities.rings import Bench, Rings
 from sealring.cassandra.back import Return, wait_back
 from sealring.cassandra.operate import drain, reload_tls, restart
 from sealring.cassandra.ring_findings import ring_findings
-from sealring.errors import Actor, refuse
+from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.generations import flip, read_manifest, settle
+from sealring.hosts.manifest import Manifest
+from sealring.models.base import short
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.rollout import Activated, Applied, Drained, FlipOrder, NodeOrder, Readiness, RestartOrder
 
@@ -29,31 +31,29 @@ class ActivateActivities:
         Raises:
             SealringError: `node.*`; `node.busy` when the node belongs to another rollout.
         """
-        return await self._flip(order, "activate")
+        async with self.rings.open(order.order.cluster, order.order.node) as bench:
+            return await flip(bench.host, bench.place, order.generation, rollout=order.order.rollout, step="activate")
 
     @activity.defn
     async def rollback_node(self, order: FlipOrder) -> Activated:
-        """Put the generation back that was in force before; refuses one that has expired meanwhile.
+        """Put the generation back that was in force before; refuses one that has expired meanwhile or cannot be used.
+
+        Nothing is changed before it was tried: its digests, and whether it opens.
 
         Raises:
-            SealringError: `node.*`, `rollback.expired`.
+            SealringError: `node.*`, `rollback.expired`, `rollback.unusable`.
         """
         node = order.order.node
         async with self.rings.open(order.order.cluster, node) as bench:
             kept = await read_manifest(bench.host, bench.place, order.generation)
-        if kept.not_after <= datetime.now(UTC):
-            raise refuse(
-                "rollback.expired",
-                f"the generation before expired on {kept.not_after:%Y-%m-%d}: no peer would accept it",
-                "deploy new, valid material to this node; until then it stays as it is",
-                actor=Actor.PKI_ADMIN,
-                node=node.address,
-            )
-        return await self._flip(order, "rollback")
-
-    async def _flip(self, order: FlipOrder, step: str) -> Activated:
-        async with self.rings.open(order.order.cluster, order.order.node) as bench:
-            return await flip(bench.host, bench.place, order.generation, rollout=order.order.rollout, step=step)
+            if kept.not_after <= datetime.now(UTC):
+                raise _unusable(
+                    "rollback.expired",
+                    f"the generation before expired on {kept.not_after:%Y-%m-%d}: no peer would accept it",
+                    node.address,
+                )
+            await _try(bench, kept)
+            return await flip(bench.host, bench.place, order.generation, rollout=order.order.rollout, step="rollback")
 
     @activity.defn
     async def reload_tls(self, order: NodeOrder) -> Applied:
@@ -123,3 +123,37 @@ class ActivateActivities:
         view = await self.rings.view(order.cluster)
         about = [f for f in ring_findings(view) if f.node in ("", order.node.address)]
         return tuple(f for f in about if f.verdict is Verdict.FAIL)
+
+
+async def _try(bench: Bench, kept: Manifest) -> None:
+    """Would it do? A restart with stores that do not open is an outage.
+
+    When what is in force does not open either (somebody changed the passwords of cassandra.yaml), going back makes
+    nothing worse: the process that runs knows the old ones.
+    """
+    try:
+        await bench.kept(kept)
+    except SealringError as error:
+        if error.retryable:
+            raise
+        opening = error.code.startswith("store.")
+        if opening and not await _opens(bench):
+            return
+        message = f"the generation before, {short(kept.id)}, cannot be put back: {error.message}"
+        raise _unusable("rollback.unusable", message, bench.node.address) from error
+
+
+async def _opens(bench: Bench) -> bool:
+    """Whether the files in force open with the passwords of cassandra.yaml."""
+    try:
+        bench.read_material(await bench.files_in_force())
+    except SealringError as error:
+        if error.retryable:
+            raise
+        return False
+    return True
+
+
+def _unusable(code: str, message: str, node: str) -> SealringError:
+    remedy = "deploy new, valid material to this node; until then it stays as it is"
+    return refuse(code, message, remedy, actor=Actor.PKI_ADMIN, node=node)

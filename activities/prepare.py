@@ -9,7 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.drafts import Drafts, tell_sent
 from activities.eyes import look_from
 from activities.rings import Bench, Rings, generation_of
-from sealring.errors import Actor, refuse
+from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.facts import HostFacts, read_facts, room_findings
 from sealring.hosts.generations import adopt, read_disk, read_manifest, settle, stage_generation
 from sealring.hosts.privileges import prove
@@ -61,14 +61,17 @@ class PrepareActivities:
 
     @activity.defn
     async def backup_node(self, order: NodeOrder) -> Readiness:
-        """Keep what is in force as a generation. Repeated, it finds it kept.
+        """Keep what is in force as a generation. Repeated, it finds it kept, whole; a damaged copy is made anew.
+
+        What is kept has the digests of what opened here or in `validate_node`: a backup that would not open stops the
+        preparation of the node.
 
         Raises:
             SealringError: `node.*`, `store.*`.
         """
         async with self.rings.open(order.cluster, order.node) as bench:
             disk = await read_disk(bench.host, bench.place)
-            if disk.current is not None and disk.in_force:
+            if disk.current is not None and disk.in_force and disk.whole:
                 return Readiness(current=disk.current)
             files = await bench.files_in_force()
             generation = generation_of(bench.read_material(files))
@@ -162,7 +165,7 @@ class PrepareActivities:
 
     async def _vantages(self, order: NodeOrder, bench: Bench) -> list[Finding]:
         """A vantage that sees nothing now could prove nothing later."""
-        seen = await look_from(self.rings, bench, order.target.vantages)
+        seen = await look_from(self.rings, bench, order.target.vantages, patient=True)
         blind = [s for s in seen if not s.leaf_sha256]
         found = [
             _failed(
@@ -203,17 +206,15 @@ class PrepareActivities:
     async def _kept(self, order: NodeOrder, bench: Bench, facts: HostFacts) -> tuple[Finding, ...]:
         """In a rollback: is the kept generation whole, does it open, is it still valid at the node's clock?"""
         manifest = await read_manifest(bench.host, bench.place, order.target.generation)
-        files = await bench.files_of(order.target.generation, {file.path: file.name for file in manifest.files})
-        material = bench.read_material(files)
+        try:
+            material = await bench.kept(manifest)
+        except SealringError as error:
+            if error.retryable:
+                raise
+            return (_failed(order, "node.kept", error.message, "deploy known good material instead", error.actor),)
         now = facts.now
-        whole = generation_of(material).id == order.target.generation
-        findings = [
-            _passed(order, "node.kept", f"generation {short(order.target.generation)} is on the disk and opens")
-            if whole
-            else _failed(
-                order, "node.kept", "its content is not what its name says", "deploy known good material instead"
-            )
-        ]
+        kept = f"generation {short(order.target.generation)} is on the disk and opens"
+        findings = [_passed(order, "node.kept", kept)]
         if material.leaf.not_valid_after_utc <= now:
             findings.append(
                 _failed(

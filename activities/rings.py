@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from activities.sharing import Shared
@@ -11,10 +12,12 @@ from sealring.cassandra.inventory import Inspection, inventory
 from sealring.cassandra.observe import observe_ring
 from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.certificates import Sign
-from sealring.hosts.manifest import Place, place_of
+from sealring.hosts.manifest import Manifest, Place, names, place_of
 from sealring.hosts.privileges import choose_become
+from sealring.hosts.refusals import refusal
 from sealring.hosts.shell import Become
 from sealring.hosts.ssh import Host, HostPool
+from sealring.models.base import short
 from sealring.models.cluster import ClusterFile, NodeRef
 from sealring.models.evidence import Finding
 from sealring.models.node import ClusterView, Generation, NodeInventory, StoreFile
@@ -171,6 +174,25 @@ class Bench:
         """The stores of a generation on the disk, by the path they are for; `names` from its manifest."""
         folder = f"{self.place.tls_dir}/generations/{generation}"
         return {p: await self.host.read(f"{folder}/{n}", become=self.place.become) for p, n in names.items()}
+
+    async def kept(self, manifest: Manifest) -> Material:
+        """A generation on the disk, tried: whole, opened with cassandra.yaml's passwords, holding what its name says.
+
+        Raises:
+            SealringError: `node.generation-incomplete`, `node.generation-damaged`, `store.*`, `node.stores-differ`,
+                and all of reading files.
+        """
+        wanted, there = names(self.place, self.node.address), {file.name: file for file in manifest.files}
+        for name in wanted.values():
+            if name not in there:
+                raise refusal("node.generation-incomplete", name, self.node.address)
+        files = await self.files_of(manifest.id, wanted)
+        if any(sha256(files[path]).hexdigest() != there[name].sha256 for path, name in wanted.items()):
+            raise refusal("node.generation-damaged", short(manifest.id), self.node.address)
+        material = self.read_material(files)
+        if generation_of(material).id != manifest.id:
+            raise refusal("node.generation-damaged", short(manifest.id), self.node.address)
+        return material
 
     def read_material(self, files: Files) -> Material:
         """The one material that all stores hold.

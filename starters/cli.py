@@ -61,7 +61,10 @@ ApplyOption = Annotated[str | None, typer.Option("--apply", help="auto, reload o
 WaveOption = Annotated[str | None, typer.Option("--wave", help="node or rack; default: cluster file.")]
 Budget = Annotated[int | None, typer.Option("--failure-budget", help="Nodes that may fail; default: cluster file.")]
 OnFailure = Annotated[str | None, typer.Option("--on-failure", help="stop or ask; default: cluster file.")]
-Waive = Annotated[list[str] | None, typer.Option("--waive", help="Check whose failure shall not block (repeat it).")]
+Waive = Annotated[
+    list[str] | None,
+    typer.Option("--waive", help="CODE[:until=TIME][,reason=TEXT]: a check that shall not block (repeat it)."),
+]
 
 
 def main() -> None:

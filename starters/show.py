@@ -54,7 +54,7 @@ def show_status(status: RolloutStatus, steps: dict[str, NodeStep]) -> Renderable
         step = steps.get(node.address)
         doing = " ".join(filter(None, (step.step, *map(str, step.pending)))) if step else ""
         table.add_row(node.address, Text(node.state.value, STYLES.get(node.state, "")), doing, Text(node.problem))
-    parts: list[RenderableType] = [head, table]
+    parts: list[RenderableType] = [head, *map(_waived, status.waived), table]
     if status.decision:
         parts.append(Text(f"decision about {status.decision.node} until {status.decision.deadline:%H:%M:%SZ}", "bold"))
         parts.append(Text(str(status.decision.problem)))
@@ -64,6 +64,7 @@ def show_status(status: RolloutStatus, steps: dict[str, NodeStep]) -> Renderable
     if status.problem:
         parts.append(Text(str(status.problem), "red"))
     parts += [Text(f"  {command}", "dim") for command in status.commands]
+    parts += [Text(line) for line in status.by_hand]
     return Group(*parts)
 
 
@@ -154,11 +155,15 @@ def show_report(report: RolloutReport) -> RenderableType:
         Text(str(node.problem), "red") for node in report.nodes if node.problem and node.problem != report.problem
     ]
     parts += [show_findings(_findings(node), passing=False) for node in report.nodes]
-    if report.waived:
-        parts.append(Text(f"waived: {', '.join(report.waived)}", "yellow"))
+    parts += [_waived(str(waiver)) for waiver in report.waived]
+    parts += [Text(line) for line in report.by_hand]
     if report.matrix:
         parts += [Text("served certificates (leaf fingerprints)", "bold"), _matrix(report)]
     return Group(*parts)
+
+
+def _waived(waiver: str) -> Text:
+    return Text(f"WAIVED: {waiver}", "bold yellow")
 
 
 def _findings(node: NodeOutcome) -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.rings import Rings
+from sealring.cassandra.self_test import self_test
 from sealring.settings import Settings
 from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.connect import client_for
@@ -20,11 +21,13 @@ MAKERS: dict[str, Callable[[Client, Rings], Worker]] = {"control": control_worke
 
 @asynccontextmanager
 async def working(settings: Settings, kinds: Sequence[str]) -> AsyncIterator[Client]:
-    """Workers of these kinds, polling.
+    """Workers of these kinds, polling. One that judges nodes must first show that it can: `self_test`.
 
     Raises:
-        SealringError: `temporal.*`, `keyring.*`.
+        SealringError: `verifier.self-test`, `temporal.*`, `keyring.*`.
     """
+    if "deploy" in kinds:
+        await self_test()
     client = await client_for(settings)
     await register_search_attributes(client)
     async with AsyncExitStack() as stack:

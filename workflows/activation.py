@@ -8,7 +8,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from sealring.errors import Actor, ErrorClass
-    from sealring.models.evidence import Finding, Verdict, Verification
+    from sealring.models.evidence import BLOCKING, Finding, Verdict, Verification
     from sealring.models.problem import Problem
     from sealring.models.rollout import (
         FlipOrder,
@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         VerifyOrder,
     )
     from sealring.models.steering import Command, NodeStep
+    from sealring.planning.waivers import weigh
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.doors import NO_PAYLOAD, one_argument, signalled
@@ -124,9 +125,16 @@ class NodeActivation:
         return _doubt(answer.findings)
 
     def objection(self, verification: Verification) -> Problem | None:
-        """Why the node cannot stay as it is, or None; what speaks against it is kept for the report."""
-        self.findings += tuple(f for f in verification.findings if f.verdict is not Verdict.PASS)[:MOST_FINDINGS]
-        doubt = _doubt(verification.findings)
+        """Why the node cannot stay as it is, or None; what speaks against it is kept for the report.
+
+        Only proof that could not be had can be waived, and only on the way forward: the way back is proven, or a
+        person looks.
+        """
+        waivers = tuple(w for w in self.order.waive if w.code.startswith("verify."))
+        weighed = weigh(verification.findings, waivers, workflow.now())
+        against = tuple(f for f in verification.findings if f.verdict is not Verdict.PASS)
+        self.findings += (*weighed.notes, *against[:MOST_FINDINGS])
+        doubt = _doubt(weighed.standing)
         if doubt is not None and self.stop_wanted():
             return _stopped()
         return doubt if self.order.rules.verification_required else None
@@ -136,16 +144,18 @@ class NodeActivation:
         before = self.order.before
         if before is None or not self.order.rules.rollback_on_failure:
             return self.outcome(NodeState.BROKEN, problem=problem)
+        in_force = ""
         try:
             async with self.steps.step("rollback"):
                 await calls.rollback_node(FlipOrder(order=self.order, generation=before.id))
+            in_force = before.id
             # A node that was restarted runs the bad generation or does not run at all; any other still holds the old.
             verification = await self.serve(
                 before.id, before.leaf_sha256, "restart" if "restart" in self.methods else "reload"
             )
             doubt = _doubt(verification.findings) or await self.settle()
         except ActivityError as error:
-            return self.outcome(NodeState.BROKEN, before.id, _no_way_back(problem, problem_of(error)))
+            return self.outcome(NodeState.BROKEN, in_force, _no_way_back(problem, problem_of(error)))
         if doubt is not None:
             return self.outcome(NodeState.BROKEN, before.id, _no_way_back(problem, doubt), verification)
         return self.outcome(NodeState.ROLLED_BACK, before.id, problem, verification)
@@ -191,7 +201,7 @@ class NodeActivation:
 
 def _doubt(findings: tuple[Finding, ...]) -> Problem | None:
     """What speaks against a node: failures, or checks that gave no answer."""
-    bad = [f for f in findings if f.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
+    bad = [f for f in findings if f.verdict in BLOCKING]
     if not bad:
         return None
     others = f"; and {len(bad) - 1} more findings in the report" if len(bad) > 1 else ""

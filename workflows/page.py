@@ -18,6 +18,7 @@ def render(status: RolloutStatus, remarks: tuple[str, ...] = ()) -> str:
         lines.append(f"wave {status.wave} of {status.waves}, plan `{short(status.plan_digest)}`")
     if status.seconds_left is not None:
         lines.append(f"about {status.seconds_left:.0f} s of activation left")
+    lines += [f"**WAIVED**: {waiver}" for waiver in status.waived]
     if status.waiting_for:
         lines += ["", f"Now: {status.waiting_for}"]
     if status.decision is not None:
@@ -27,6 +28,7 @@ def render(status: RolloutStatus, remarks: tuple[str, ...] = ()) -> str:
     if status.problem is not None:
         lines += ["", str(status.problem)]
     lines += ["", *(f"    {command}" for command in status.commands)]
+    lines += ["", *(f"    {line}" for line in status.by_hand)]
     lines += ["", *(f"- {remark}" for remark in remarks)]
     nodes = sorted(status.nodes, key=_interest)
     lines += [f"- `{node.address}` {node.state.value} {node.problem}".rstrip() for node in nodes[:ROWS]]

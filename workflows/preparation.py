@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from sealring.models.node import Generation
     from sealring.models.rollout import NodeOrder, NodeOutcome, NodeState, Readiness
     from sealring.models.steering import Command, NodeStep
+    from sealring.planning.waivers import weigh
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.doors import NO_PAYLOAD, one_argument, signalled
@@ -54,8 +55,9 @@ class NodePreparation:
         async with self.steps.step(name):
             answer = await check(self.order)
         self.before = answer.current or self.before
-        self.findings += tuple(f for f in answer.findings if f.verdict is not Verdict.PASS)
-        return not any(f.check not in self.order.waive for f in answer.blocking)
+        weighed = weigh(answer.findings, self.order.waive, workflow.now())
+        self.findings += (*weighed.notes, *(f for f in answer.findings if f.verdict is not Verdict.PASS))
+        return not weighed.standing
 
     async def transferred(self) -> bool:
         """Bring the generation to the disk; in a rollback it is there."""

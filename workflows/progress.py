@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from sealring.models.steering import NodeStatus, RolloutStatus
     from sealring.planning.budget import failed_nodes
+    from sealring.planning.by_hand import MOST_NODES, checklist, unproven
     from sealring.planning.steering import Steering
     from sealring.temporal.attributes import TLS_CLUSTER, TLS_NODES_FAILED, TLS_PHASE, TLS_REQUESTER
     from workflows.page import ROWS, render
@@ -70,12 +71,13 @@ class Progress:
         self.publish()
 
     def note(self, outcome: NodeOutcome) -> None:
-        """A node's workflow ended; what preparation found out is kept."""
+        """A node's workflow ended; what preparation found out is kept, the news last."""
         earlier = self.outcomes[outcome.address]
+        kept = tuple(finding for finding in earlier.findings if finding not in outcome.findings)
         self.outcomes[outcome.address] = outcome.model_copy(
             update={
                 "before": outcome.before or earlier.before,
-                "findings": tuple(dict.fromkeys(earlier.findings + outcome.findings)),
+                "findings": kept + outcome.findings,
                 "timings": earlier.timings + outcome.timings,
             }
         )
@@ -162,8 +164,30 @@ class Progress:
             decision=self.steering.decision,
             problem=self.problem,
             plan_digest=self.plan.digest if self.plan else "",
+            by_hand=self.by_hand(),
+            waived=tuple(str(waiver) for waiver in self.request.waive),
             started_at=self.started_at,
         )
+
+    def by_hand(self) -> tuple[str, ...]:
+        """Checklists for a person: for the node that a decision is asked about, and for those that were not proven."""
+        asked = self.steering.decision.node if self.steering.decision else ""
+        doubtful = [o for o in self.outcomes.values() if o.address == asked or unproven(o)]
+        if not doubtful or self.plan is None:
+            return ()
+        doubtful.sort(key=lambda outcome: outcome.address != asked)
+        targets = {target.node.address: target for target in self.plan.targets}
+        rows = {row.address: row for row in self.matrix}
+        cluster = self.request.cluster
+        command = "rollback" if self.request.goal == "rollback" else "rollout start"
+        again = f"sealring {command} {cluster} ...: what serves its generation already is left alone"
+        lines: tuple[str, ...] = ()
+        for outcome in doubtful[:MOST_NODES]:
+            node = outcome.address
+            answers = _commands(cluster, Phase.NEEDS_DECISION, self.steering) if node == asked else (again,)
+            lines += checklist(targets[node], outcome, rows.get(node), answers)
+        more = [outcome.address for outcome in doubtful[MOST_NODES:]]
+        return (*lines, f"and likewise {len(more)} more: {', '.join(more[:20])}") if more else lines
 
     def _percent(self) -> int:
         if self.phase in ENDINGS:
@@ -191,6 +215,7 @@ class Progress:
             matrix=self.matrix,
             findings=self.findings,
             waived=self.request.waive,
+            by_hand=self.by_hand(),
             problem=self.problem,
             started_at=self.started_at,
             finished_at=finished_at,

@@ -14,8 +14,9 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from sealring.errors import Actor, ErrorClass
+    from sealring.errors import Actor, ErrorClass, SealringError
     from sealring.models.base import short
+    from sealring.models.evidence import BLOCKING
     from sealring.models.plan import Plan, Target, Wave
     from sealring.models.problem import Problem
     from sealring.models.rollout import (
@@ -34,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from sealring.models.steering import Decision
     from sealring.planning.budget import budget_spent, failed_nodes
+    from sealring.planning.waivers import in_force, refuse_expired
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.activation import NodeActivation
@@ -100,6 +102,7 @@ class CertificateRollout(Steered):
         try:
             self.check_lock()
             if self.request.carried is None:
+                self.check_waivers()
                 plan = await self.make_plan()
                 if self.request.dry_run:
                     raise Ended(Phase.DONE, note="a dry run: the plan is the result, nothing was changed")
@@ -127,6 +130,13 @@ class CertificateRollout(Steered):
                     "input.workflow-id", f"workflow id: {workflow.info().workflow_id}, expected {lock}", f"use {lock}"
                 ),
             )
+
+    def check_waivers(self) -> None:
+        """One that is over already is refused by name; one that ends on the way no longer counts from then on."""
+        try:
+            refuse_expired(self.request.waive, workflow.now())
+        except SealringError as error:
+            raise Ended(Phase.REFUSED, problem_of(error)) from None
 
     async def make_plan(self) -> Plan:
         """Observe the ring, look at the delivery, decide."""
@@ -194,7 +204,8 @@ class CertificateRollout(Steered):
         """The ring as it is when nobody holds us: what is said during a look counts before its answer."""
         while True:
             await self.clear_to_start()
-            answer = await calls.check_ring(RingQuestion(cluster=self.request.cluster, waive=self.request.waive))
+            waived = in_force(self.request.waive, workflow.now())
+            answer = await calls.check_ring(RingQuestion(cluster=self.request.cluster, waive=waived))
             self.stop_if_aborted()
             if not self.progress.steering.paused:
                 return answer
@@ -278,7 +289,7 @@ class CertificateRollout(Steered):
         targets = {target.node.address: target for target in wave.targets}
         while budget_spent(self.progress.counted(), plan.rules.failure_budget):
             failed = failed_nodes(self.progress.counted())[-1]
-            problem = failed.problem or _stop("node.failed", f"{failed.address} ended {failed.state.value}", "")
+            problem = failed.problem or _complaint(failed)
             self.stop_if_aborted()
             if plan.rules.on_failure == "stop" or failed.address not in targets:
                 raise Ended(Phase.FAILED, problem)
@@ -341,14 +352,23 @@ def _stop(code: str, message: str, remedy: str) -> Problem:
     return Problem(code=code, message=message, error_class=ErrorClass.STOP, actor=Actor.OPERATOR, remedy=remedy)
 
 
+def _complaint(outcome: NodeOutcome) -> Problem:
+    """Why a node ended where it should not, when only its findings say so: prepared again, it was refused."""
+    finding = next((f for f in reversed(outcome.findings) if f.verdict in BLOCKING), None)
+    if finding is None:
+        return _stop("node.failed", f"{outcome.address} ended {outcome.state.value}", "look at its findings")
+    problem = _stop(finding.check, finding.message, finding.remedy)
+    return problem.model_copy(update={"actor": finding.actor, "node": outcome.address})
+
+
 def _refusal(refused: list[NodeOutcome]) -> Problem:
     """All refusals in one text, the first one's code and remedy."""
     texts = []
     for outcome in refused[:5]:
-        blocking = [f for f in outcome.findings if f.verdict.value == "fail"]
+        blocking = [f for f in outcome.findings if f.verdict in BLOCKING]
         texts += [str(outcome.problem)] if outcome.problem else [f"{outcome.address}: {f.message}" for f in blocking]
     first = refused[0]
-    finding = next((f for f in first.findings if f.verdict.value == "fail"), None)
+    finding = next((f for f in first.findings if f.verdict in BLOCKING), None)
     more = f"; and {len(refused) - 5} more nodes" if len(refused) > 5 else ""
     cause = first.problem or Problem(
         code=finding.check if finding else "preflight.refused",

@@ -61,6 +61,7 @@ async def read_disk(shell: Shell, place: Place) -> DiskState:
         previous=previous and previous.generation,
         generations=tuple(value for key, value in pairs if key == "generation"),
         in_force=current is not None and on_disk == _digests(current, place, shell.address),
+        whole=one(pairs, "whole") == "yes",
         intent=intents[0].rollout if intents else "",
         last=_change(settled[0], number(one(pairs, "last_at"), "time of last.json", shell)) if settled else None,
     )

@@ -19,6 +19,10 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+BLOCKING = frozenset({Verdict.FAIL, Verdict.INCONCLUSIVE})
+"""What forbids going on: no answer is no pass."""
+
+
 class Finding(Fact):
     """One check's answer. A passing check has a message too: evidence, not only complaints."""
 
@@ -56,6 +60,8 @@ class Verification(Fact):
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     served: tuple[Served, ...] = ()
+    tls_dir: str = Field("", description="Where the node keeps its generations; for a person, when it did not pass.")
+    stores: tuple[str, ...] = Field((), description="Paths of the files in force; for a person, when it did not pass.")
 
 
 def worst(findings: tuple[Finding, ...]) -> Verdict:

@@ -69,6 +69,7 @@ class DiskState(Fact):
     previous: Generation | None = None
     generations: tuple[Sha256, ...] = ()
     in_force: bool = Field(False, description="Whether the files that cassandra.yaml names are those of `current`.")
+    whole: bool = Field(False, description="Whether the files kept of `current` have the digests of its manifest.")
     intent: str = Field("", description="Rollout id of an unfinished change; empty when there is none.")
     last: Change | None = None
 

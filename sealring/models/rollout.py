@@ -2,20 +2,18 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sealring.models.base import Address, Fact, Input, Line, Sha256
 from sealring.models.cluster import Apply, ClusterName, Many, NodeRef, RolloutSettings
-from sealring.models.evidence import Finding, Served, Verdict, Verification
+from sealring.models.evidence import BLOCKING, Finding, Served, Verification
 from sealring.models.material import MaterialRef, ResolvedMaterial
 from sealring.models.node import ClusterView, Generation
 from sealring.models.plan import Goal, Plan, Target
 from sealring.models.problem import Problem
-
-Check = Annotated[str, StringConstraints(pattern=r"^[a-z-]+\.[a-z-]+$", max_length=64)]
-"""The code of a check: `material.chain`."""
+from sealring.models.waiver import Waive
 
 
 class RolloutRequest(Input):
@@ -30,10 +28,10 @@ class RolloutRequest(Input):
     wave: Literal["node", "rack"] | None = Field(None, description="Overrides the cluster file.")
     failure_budget: int | None = Field(None, ge=0, le=Many, description="Overrides the cluster file.")
     on_failure: Literal["stop", "ask"] | None = Field(None, description="Overrides the cluster file.")
-    waive: tuple[Check, ...] = Field(
+    waive: tuple[Waive, ...] = Field(
         (),
         max_length=100,
-        description="Codes of checks whose failure shall not block: `material.trusted-by-peers`. Kept in the report.",
+        description="Checks whose failure shall not block: `material.trusted-by-peers`. Kept in the report.",
     )
     requester: Line = ""
     reason: Line = ""
@@ -60,7 +58,7 @@ class NodeOrder(Fact):
     rollout: str = Field(description="Run id of the rollout: the token of intents on the node.")
     target: Target
     material: MaterialRef | None = Field(None, description="None in a rollback: the generation is on the node.")
-    waive: tuple[str, ...] = ()
+    waive: tuple[Waive, ...] = ()
     rules: RolloutSettings = RolloutSettings()
     start_timeout: timedelta = Field(timedelta(minutes=5), description="Of the cluster file: until the node is back.")
     before: Generation | None = Field(None, description="In force before the rollout: the way back.")
@@ -79,8 +77,8 @@ class Readiness(Fact):
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
-        """Findings that forbid going on."""
-        return tuple(finding for finding in self.findings if finding.verdict is Verdict.FAIL)
+        """Findings that forbid going on: failures, and checks that gave no answer."""
+        return tuple(f for f in self.findings if f.verdict in BLOCKING)
 
 
 class Transferred(Fact):
@@ -217,7 +215,8 @@ class RolloutReport(Fact):
     nodes: tuple[NodeOutcome, ...] = ()
     matrix: tuple[MatrixRow, ...] = ()
     findings: tuple[Finding, ...] = Field((), description="Of the delivery and the ring as a whole.")
-    waived: tuple[str, ...] = ()
+    waived: tuple[Waive, ...] = ()
+    by_hand: tuple[str, ...] = Field((), description="Checklist for nodes that could not be proven, line by line.")
     problem: Problem | None = None
     started_at: datetime
     finished_at: datetime | None = None
@@ -273,7 +272,7 @@ class RingQuestion(Fact):
     """Is the ring well enough to go on? Nodes expected to be up and normal, as seen by their peers."""
 
     cluster: ClusterName
-    waive: tuple[str, ...] = ()
+    waive: tuple[str, ...] = Field((), description="Codes that are waived now.")
 
 
 class MatrixQuestion(Fact):

@@ -81,6 +81,8 @@ class RolloutStatus(Fact):
     decision: Decision | None = None
     problem: Problem | None = None
     plan_digest: str = ""
+    by_hand: tuple[str, ...] = Field((), description="Checklist for a person, line by line: see the report's.")
+    waived: tuple[str, ...] = Field((), description="Waivers of the request: check, end, reason.")
     started_at: datetime
     pending: tuple[PendingStep, ...] = ()
 

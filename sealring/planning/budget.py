@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sealring.models.rollout import NodeOutcome, NodeState
 
-FAILED = frozenset({NodeState.ROLLED_BACK, NodeState.BROKEN, NodeState.UNTOUCHED})
+FAILED = frozenset({NodeState.ROLLED_BACK, NodeState.BROKEN, NodeState.UNTOUCHED, NodeState.REFUSED})
 
 
 def failed_nodes(outcomes: Iterable[NodeOutcome]) -> tuple[NodeOutcome, ...]:

@@ -6,11 +6,12 @@ from datetime import datetime
 from sealring.errors import Actor, refuse
 from sealring.models.base import short
 from sealring.models.cluster import NodeRef, RolloutSettings
-from sealring.models.evidence import Verdict
 from sealring.models.material import ResolvedMaterial
 from sealring.models.node import ClusterView, NodeView
 from sealring.models.plan import Plan, Stage, Target
 from sealring.models.rollout import PlanQuestion, RolloutRequest
+from sealring.models.waiver import Waiver
+from sealring.planning.waivers import weigh
 from sealring.planning.waves import form_waves
 
 
@@ -25,7 +26,7 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings) -> Plan:
     chosen = _changed_last(view) if request.goal == "rollback" and not request.nodes else _chosen(view, request.nodes)
     _refuse_degraded(view)
     if material is not None:
-        _refuse_bad_material(material, request.waive)
+        _refuse_bad_material(material, request.waive, view.observed_at)
     ring = tuple(node.node for node in view.nodes)
     targets = tuple(_target(node, request, material, rules, ring, view.observed_at) for node in chosen)
     served = {node.node.address for node, target in zip(chosen, targets, strict=True) if _serves(node, target)}
@@ -37,7 +38,7 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings) -> Plan:
         material=material.ref if material else None,
         stages=(Stage(name="roll back" if request.goal == "rollback" else "renew leaves", waves=waves),),
         unchanged=tuple(sorted(served)),
-        risks=tuple(_risks(work)),
+        risks=(*(f"WAIVED: {waiver}" for waiver in request.waive), *_risks(work)),
         rules=rules,
     )
 
@@ -99,8 +100,8 @@ def _refuse_degraded(view: ClusterView) -> None:
         )
 
 
-def _refuse_bad_material(material: ResolvedMaterial, waive: tuple[str, ...]) -> None:
-    failed = [f for f in material.findings if f.verdict is Verdict.FAIL and f.check not in waive]
+def _refuse_bad_material(material: ResolvedMaterial, waivers: tuple[Waiver, ...], now: datetime) -> None:
+    failed = weigh(material.findings, waivers, now).standing
     if failed:
         raise refuse(
             "plan.material-refused",

@@ -18,6 +18,7 @@ from temporalio.exceptions import (
     CancelledError,
     ChildWorkflowError,
     FailureError,
+    RetryState,
     TemporalError,
     TerminatedError,
     TimeoutError,  # the only one that is meant in this module
@@ -110,13 +111,15 @@ def _refused_input(error: ValidationError) -> SealringError:
 
 def problem_of(error: BaseException) -> Problem:
     """What really happened, out of Temporal's envelopes (child workflow, activity, client call)."""
-    step = ""
+    step, spent = "", False
     while _is_envelope(error) and error.__cause__ is not None:
         step = _step_of(error) or step
+        spent = isinstance(error, ActivityError) and error.retry_state is RetryState.TIMEOUT
         error = error.__cause__
     match error:
         case ApplicationError():
-            return _problem_of_application_error(error)
+            problem = _problem_of_application_error(error)
+            return _given_up(problem) if spent else problem
         case SealringError():
             return Problem(
                 code=error.code,
@@ -185,12 +188,17 @@ def _problem_of_application_error(error: ApplicationError) -> Problem:
     )
 
 
+def _given_up(last: Problem) -> Problem:
+    """The server tries no more: the budget has no room for another attempt."""
+    return last.model_copy(update={"message": f"gave up when the time for it was spent; {last.message}"})
+
+
 def _problem_of_timeout(error: TimeoutError, step: str) -> Problem:
     """When the whole budget is spent, the last attempt's own error says more than the clock does."""
     if error.type is TimeoutType.SCHEDULE_TO_CLOSE and error.__cause__ is not None:
         last = problem_of(error.__cause__)
         if last.code != "activity.timeout":
-            return last.model_copy(update={"message": f"gave up when the time for it was spent; {last.message}"})
+            return _given_up(last)
     kind = error.type.name.lower().replace("_", "-") if error.type is not None else "unknown"
     return Problem(
         code="activity.timeout",

@@ -80,7 +80,9 @@ AREAS = frozenset(
         "store",
         "temporal",
         "vault",
+        "verifier",
         "verify",
+        "waiver",
         "workflow",
     ]
 )

@@ -193,5 +193,6 @@ def test_vantages_are_peers_of_other_racks_first() -> None:
 @given(st.lists(st.sampled_from(sorted(NodeState)), max_size=8), st.integers(0, 4))
 def test_the_budget_counts_failures_and_a_broken_node_spends_it_all(states: list[NodeState], budget: int) -> None:
     outcomes = [NodeOutcome(address=str(i), state=state) for i, state in enumerate(states)]
-    failures = [s for s in states if s in (NodeState.ROLLED_BACK, NodeState.BROKEN, NodeState.UNTOUCHED)]
+    bad = (NodeState.ROLLED_BACK, NodeState.BROKEN, NodeState.UNTOUCHED, NodeState.REFUSED)
+    failures = [state for state in states if state in bad]
     assert budget_spent(outcomes, budget) == (len(failures) > budget or NodeState.BROKEN in states)

@@ -1,6 +1,8 @@
 """What must hold for every named policy, whatever its numbers."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from temporalio.workflow import ActivityCancellationType, ActivityConfig
@@ -10,6 +12,14 @@ from sealring.temporal import policies
 READING = {"OBSERVE", "INSPECT", "VERIFY", "SETTLE"}
 CHANGING = {"TRANSFER", "ACTIVATE", "RELOAD", "DRAIN", "RESTART", "COMPENSATE"}
 REMOTE: dict[str, ActivityConfig] = {name: getattr(policies, name) for name in sorted(READING | CHANGING)}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def steps() -> dict[str, ActivityConfig]:
+    """The policy of every activity that workflows call, as workflows/calls.py spreads it."""
+    text = (ROOT / "workflows" / "calls.py").read_text()
+    calls = re.findall(r'_call\(\s*"(\w+)".*?(?:policies\.([A-Z]+)|(config))', text, re.DOTALL)
+    return {name: getattr(policies, policy) if policy else policies.RESTART for name, policy, _ in calls}
 
 
 def seconds(policy: ActivityConfig, clock: str) -> float:
@@ -54,3 +64,22 @@ def test_the_way_back_outlives_every_way_forward() -> None:
 def test_a_slow_starter_gets_the_time_it_was_given() -> None:
     policy = policies.restart_within(timedelta(minutes=40))
     assert seconds(policy, "start_to_close_timeout") > 40 * 60
+
+
+@pytest.mark.criterion("N9")
+def test_the_time_of_every_step_is_documented() -> None:
+    text = (ROOT / "docs" / "verification.md").read_text()
+    rows = re.findall(r"^\| ([^|]+) \| `(\w+)` \| (\d+) min \| ([^|]+) \|$", text, re.MULTILINE)
+    documented = {name: (int(attempt), budget) for _, name, attempt, budget in rows}
+    assert documented == {
+        name: (int(seconds(p, "start_to_close_timeout") / 60), _budget(p)) for name, p in steps().items()
+    }
+
+
+def _budget(policy: ActivityConfig) -> str:
+    if policy.get("schedule_to_close_timeout") is None:
+        retry = policy["retry_policy"]
+        assert retry is not None
+        return f"{retry.maximum_attempts} attempts"
+    minutes = seconds(policy, "schedule_to_close_timeout") / 60
+    return f"{minutes / 60:.0f} h" if minutes > 90 else f"{minutes:.0f} min"

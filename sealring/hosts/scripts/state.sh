@@ -11,6 +11,7 @@ for link in current previous; do
     if [ -n "$id" ] && [ -r "$tls_dir/generations/$id/manifest.json" ]; then
         printf '%s=%s\n' "$link" "$id"
         printf '%s_manifest=%s\n' "$link" "$(encoded "$tls_dir/generations/$id/manifest.json")"
+        if [ "$link" = current ] && intact "$tls_dir/generations/$id"; then printf 'whole=yes\n'; fi
     fi
 done
 if { [ -e "$tls_dir/generations" ] || [ -L "$tls_dir/generations" ]; } && [ ! -d "$tls_dir/generations" ]; then
