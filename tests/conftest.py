@@ -35,22 +35,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"bad input refused: cases={len(_passed)}")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """With `-n`: one worker has the real ring, and a file is never divided."""
+    group = "ring" if item.get_closest_marker("ring") else item.nodeid.partition("::")[0]
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
 # The ring takes longest, so it comes first; the others are dealt to whoever has nothing to do.
 _FIRST = ("tests/chaos/", "tests/lab/test_standin_rollouts", "tests/hosts/", "tests/lab/")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`: one worker has the real ring, and a file is never divided."""
+    """What takes long begins early."""
 
     def turn(item: pytest.Item) -> int:
         if item.get_closest_marker("ring"):
             return 0
         return next((i for i, start in enumerate(_FIRST, 1) if item.nodeid.startswith(start)), len(_FIRST) + 1)
 
-    for item in items:
-        group = "ring" if item.get_closest_marker("ring") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=turn)
 
 
