@@ -78,9 +78,9 @@ def issuing_order(leaf: x509.Certificate, others: Sequence[x509.Certificate]) ->
 def generation_id(material: Material) -> str:
     """Content address of the material: SHA-256, lower-case hexadecimal.
 
-    Over length-prefixed parts: leaf, number and DER of the chain, sorted fingerprints of the trust, sealed digest of
-    the key. The same material has the same id whatever files it came from (PEM, DER, PKCS#12, authorities in another
-    order or twice); any other leaf, chain, trust or key has another.
+    Over length-prefixed parts, public ones alone: leaf, number and DER of the chain, sorted fingerprints of the trust.
+    The leaf names its key, so the id can be told without having it. The same material has the same id whatever files
+    it came from (PEM, DER, PKCS#12, authorities in another order or twice); any other leaf, chain or trust has another.
     """
     trust = sorted({fingerprint(certificate) for certificate in material.trust})
     parts = [
@@ -88,9 +88,8 @@ def generation_id(material: Material) -> str:
         len(material.chain).to_bytes(4, "big"),
         *(der(certificate) for certificate in material.chain),
         "".join(trust).encode(),
-        material.key.sealed_digest,
     ]
-    digest = hashlib.sha256(b"sealring generation v1\0")
+    digest = hashlib.sha256(b"sealring generation v2\0")
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
