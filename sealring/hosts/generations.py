@@ -20,6 +20,7 @@ from sealring.hosts.shell import Feed, Shell, number, one, run_script
 from sealring.models.base import Fact
 from sealring.models.node import Change, DiskState, Generation
 from sealring.models.rollout import Activated, Transferred
+from sealring.pki.views import View
 
 LOCK_SECONDS = 30
 """How long a script waits for another one on the same node."""
@@ -82,7 +83,7 @@ async def read_manifest(shell: Shell, place: Place, generation_id: str) -> Manif
 
 
 async def adopt(
-    shell: Shell, place: Place, generation: Generation, files: Mapping[str, bytes], *, rollout: str
+    shell: Shell, place: Place, generation: Generation, files: Mapping[str, bytes | View], *, rollout: str
 ) -> bool:
     """Keep what is in force as a generation, and let `current` point to it: the backup.
 
@@ -118,7 +119,7 @@ async def stage_generation(
     shell: Shell,
     place: Place,
     generation: Generation,
-    files: Mapping[str, bytes],
+    files: Mapping[str, bytes | View],
     *,
     rollout: str,
     anew: bool = False,
@@ -134,7 +135,8 @@ async def stage_generation(
         shell: the host.
         place: where its stores are.
         generation: the public part.
-        files: content by store path. PKCS#12 differs at each write: only the same bytes can be gone on with.
+        files: content by store path. PKCS#12 differs at each write: only the same bytes can be gone on with. What the
+            node assembled itself (`sealring.hosts.node_keys`) is taken from there.
         rollout: the rollout that brings it.
         anew: send it though one is there whole: it does not open with the password that cassandra.yaml names now.
         progress: told how many bytes were sent, and how many are to be sent.
@@ -151,7 +153,7 @@ async def stage_generation(
         have = dict(
             line.removeprefix("have=").rsplit(" ", 1) for line in lines.splitlines() if line.startswith("have=")
         )
-        content = b"".join(files[file.path][int(have.get(file.name, 0)) :] for file in manifest.files)
+        content = b"".join(_rest(files[file.path], int(have.get(file.name, 0)), shell) for file in manifest.files)
         sent = len(content)
         return content
 
@@ -171,7 +173,18 @@ async def stage_generation(
     return Transferred(generation=generation.id, bytes_sent=sent, skipped=one(pairs, "skipped") == "yes")
 
 
-def _pieces(content: bytes) -> str:
+def _rest(content: bytes | View, have: int, shell: Shell) -> bytes:
+    """What the node does not have."""
+    if not isinstance(content, View):
+        return content[have:]
+    if have == len(content):
+        return b""
+    raise refusal("node.changed-meanwhile", "a keystore that was assembled there is gone", shell.address)
+
+
+def _pieces(content: bytes | View) -> str:
+    if isinstance(content, View):
+        return ""
     return " ".join(hashlib.sha256(content[i : i + CHUNK]).hexdigest() for i in range(0, len(content), CHUNK))
 
 

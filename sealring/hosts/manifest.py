@@ -15,6 +15,7 @@ from sealring.hosts.refusals import refusal
 from sealring.hosts.shell import Become
 from sealring.models.base import Fact, Sha256
 from sealring.models.node import Generation, Layout, NodeInventory, StoreFile
+from sealring.pki.views import View
 
 Role = Literal["keystore", "truststore"]
 
@@ -114,14 +115,14 @@ def names(place: Place, address: str) -> dict[str, str]:
 
 
 def make_manifest(
-    place: Place, generation: Generation, files: Mapping[str, bytes], *, rollout: str, address: str
+    place: Place, generation: Generation, files: Mapping[str, bytes | View], *, rollout: str, address: str
 ) -> Manifest:
     """The manifest of a generation whose files are at hand.
 
     Args:
         place: names the stores.
         generation: the public part.
-        files: content by store path; exactly the stores of `place`.
+        files: content by store path, or what the node shows of it; exactly the stores of `place`.
         rollout: the rollout that brings it.
         address: the node's address, for errors.
 
@@ -138,12 +139,17 @@ def make_manifest(
                 name=name,
                 path=path,
                 role=place.roles[path],
-                sha256=hashlib.sha256(files[path]).hexdigest(),
+                sha256=digest_of(files[path]),
                 mode=MODES[place.roles[path]],
             )
             for path, name in names(place, address).items()
         ),
     )
+
+
+def digest_of(content: bytes | View) -> str:
+    """SHA-256 of a file, lower-case hexadecimal."""
+    return content.sha256 if isinstance(content, View) else hashlib.sha256(content).hexdigest()
 
 
 def sums(manifest: Manifest) -> str:

@@ -9,7 +9,8 @@ from cryptography import x509
 from sealring.errors import Actor, refuse
 from sealring.pki._pkcs12 import open_pkcs12
 from sealring.pki.certificates import Certificates, der, fingerprint, load_certificates
-from sealring.pki.keys import PrivateKey, load_private_key
+from sealring.pki.keys import NodeKey, PrivateKey, load_private_key
+from sealring.pki.requests import read_request
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Material:
 
     leaf: x509.Certificate
     chain: Certificates  # intermediates in delivered order, the leaf not among them
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey | NodeKey = field(repr=False)
     trust: Certificates  # authorities the node shall trust; no order
 
 
@@ -44,6 +45,23 @@ def read_pem_material(certificate: bytes, key: bytes, trust: bytes, *, chain: by
         key=load_private_key(key, f"{where}/tls.key"),
         trust=load_certificates(trust, f"{where}/ca.crt"),
     )
+
+
+def read_issued_material(certificate: bytes, request: bytes, trust: bytes, *, where: str) -> Material:
+    """Read a delivery whose key lies on its node: what was issued for the request that the node made.
+
+    Args:
+        certificate: leaf first, then its chain.
+        request: the node's request (PKCS#10), which tells the public half of the key.
+        trust: authorities to trust.
+        where: the delivery's folder, for messages.
+
+    Raises:
+        SealringError: material.not-a-certificate, material.key-exposed, material.not-a-request.
+    """
+    leaf, *above = load_certificates(certificate, f"{where}/tls.crt")
+    key = read_request(request, f"{where}/tls.csr").key
+    return Material(leaf, tuple(above), key, load_certificates(trust, f"{where}/ca.crt"))
 
 
 def read_pkcs12_material(data: bytes, password: str, trust: bytes, *, where: str) -> Material:

@@ -233,6 +233,7 @@ def test_a_damaged_certificate_is_read_whole_or_refused(at: int, value: int) -> 
 
 def reencoded(delivered: Material) -> Material:
     """The same material through DER, the old key format and another order of authorities."""
+    assert isinstance(delivered.key, PrivateKey)
     own = delivered.key.use().private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     trust = b"\n".join(c.public_bytes(Encoding.PEM) for c in reversed(delivered.trust)) * 2
     crt = b"".join(b"text\r\n" + c.public_bytes(Encoding.PEM) for c in (delivered.leaf, *delivered.chain))
