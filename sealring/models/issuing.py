@@ -1,6 +1,6 @@
 """Certificates for keys that nodes make themselves: what is asked, and what came of it."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sealring.models.base import Address, Fact, Input, Line, Sha256
 from sealring.models.cluster import ClusterName, Many, NodeRef
@@ -13,10 +13,15 @@ class IssueRequest(Input):
     """What a person or a service asks for; smallest: {"cluster": "lab", "path": "/deliveries/june"}."""
 
     cluster: ClusterName
-    path: Line = Field(
-        pattern="^/", description="Directory on the deploy workers that becomes the delivery; it holds no keys."
-    )
+    path: Line = Field(description="Directory on the deploy workers that becomes the delivery; it holds no keys.")
     nodes: tuple[Address, ...] = Field((), max_length=Many, description="Only these addresses; empty: all nodes.")
+
+    @field_validator("path")
+    @classmethod
+    def _from_the_root(cls, path: str) -> str:
+        if not path.startswith("/"):
+            raise ValueError("expected an absolute path: a worker has another working directory than you")
+        return path
 
 
 class IssueOrder(Fact):

@@ -1,7 +1,10 @@
 """Keys that are made on a node: the real scripts and the real openssl; what they print and what they leave."""
 
 import asyncio
+import os
 import shutil
+import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
+from lab import tools
 from lab.scan import needles, search
 from sealring.errors import SealringError
 from sealring.hosts.generations import adopt, flip, settle, stage_generation
@@ -150,6 +154,20 @@ async def test_pem_keystores_are_put_together_and_shown_too(shell: LocalShell, n
         assert same_keystore(view, read_keystore(contents[path], "PEM", "", path), "PEM", "")
 
 
+@pytest.mark.parametrize("java", [tools.java11, tools.java17])
+async def test_java_opens_what_a_node_made(java: Callable[[], Path], tmp_path: Path) -> None:
+    node, shell = make_node(tmp_path / "node", "in-place"), LocalShell(tmp_path)
+    asked, certificate = await brought(shell, node)
+    await staged(shell, node, asked, certificate)
+    store, password = stores_of(node)[0], tmp_path / "password"
+    password.write_text(PASSWORD)
+    words = ["-list", "-v", "-storetype", "PKCS12", "-keystore", str(store), "-storepass:file", str(password)]
+    asked_java = await asyncio.create_subprocess_exec(java() / "bin" / "keytool", *words, stdout=subprocess.PIPE)
+    told = (await asked_java.communicate())[0].decode()
+    assert "PrivateKeyEntry" in told
+    assert "Certificate chain length: 2" in told
+
+
 async def test_a_store_that_does_not_open_shows_nothing(shell: LocalShell, tmp_path: Path) -> None:
     place = make_node(tmp_path / "n", "in-place").place
     store = tmp_path / "k.p12"
@@ -206,6 +224,22 @@ async def test_a_node_without_openssl_says_so(node: Node, tmp_path: Path, monkey
         assert (caught.value.code, "openssl" in caught.value.message) == ("node.tool-missing", True)
 
 
+async def test_an_openssl_that_fails_is_quoted(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "openssl").write_text("#!/bin/sh\necho the first >&2\necho no entropy >&2\nexit 1\n")
+    (broken / "openssl").chmod(0o755)
+    shell, path = LocalShell(tmp_path), os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{broken}:{path}")
+    with pytest.raises(SealringError, match=r"\[node.openssl-failed\].*no entropy"):
+        await ask_node(shell, node.place, "r", "ec-p256", WANTED)
+    monkeypatch.setenv("PATH", path)
+    asked, certificate = await brought(shell, node)
+    monkeypatch.setenv("PATH", f"{broken}:{path}")
+    with pytest.raises(SealringError):
+        await staged(shell, node, asked, certificate)
+
+
 async def test_two_at_once_make_one_key(node: Node, tmp_path: Path) -> None:
     shells = [LocalShell(tmp_path) for _ in range(4)]
     asked = await asyncio.gather(*(ask_node(shell, node.place, "r", "ec-p256", WANTED) for shell in shells))
@@ -213,43 +247,47 @@ async def test_two_at_once_make_one_key(node: Node, tmp_path: Path) -> None:
 
 
 async def test_killed_at_any_change_it_can_be_finished_and_leaves_no_draft(tmp_path: Path) -> None:
-    whole, kill_at, changes = LocalShell(tmp_path), 0, 0
+    kill_at, changes = 0, 0
     while changes == kill_at:
         kill_at += 1
         shutil.rmtree(tmp_path / "node", ignore_errors=True)
         node = make_node(tmp_path / "node", "in-place")
-        changes = await begun(tmp_path, node, kill_at)
-        asked, certificate = await brought(whole, node)
-        await staged(whole, node, asked, certificate)
-        assert [path.name for path in (Path(node.place.state_dir) / "issue").iterdir()] == ["r"]
-        assert node.drafts() == []
-        views = await view_keystores(whole, node.place, {str(file): ("PKCS12", PASSWORD) for file in stores_of(node)})
-        assert {read_keystore(view, "PKCS12", PASSWORD, "k").leaf for view in views.values()} == {leaf_of(certificate)}
+        changes, _ = await begun(tmp_path, node, kill_at)
+        _, certificate = await begun(tmp_path, node, 0)
+        issue = Path(node.place.state_dir) / "issue"
+        assert {path.name for path in (issue, *issue.rglob("*")) if path.name.startswith(".")} == set()
+        (made,) = stores_of(node)
+        leaf = read_keystore(made.read_bytes(), "PKCS12", PASSWORD, "k").leaf
+        assert leaf == x509.load_pem_x509_certificate(certificate)
     assert changes > 12, "the shims saw the changes"
 
 
-async def begun(folder: Path, node: Node, kill_at: int) -> int:
-    """Ask, bring, assemble; killed before one of the changes that all of it makes to the disk: its number, or all."""
+async def begun(folder: Path, node: Node, kill_at: int) -> tuple[int, bytes]:
+    """Ask, bring, assemble one store; killed before one of the changes that all of it makes to the disk (0: never).
+
+    Returns:
+        The number of that change, or of all changes when there are fewer; the certificate when it was not killed.
+    """
     count = 0
+
+    def shell() -> LocalShell:
+        return LocalShell(folder, kill_at=kill_at and kill_at - count)
+
     try:
-        dying = LocalShell(folder, kill_at=kill_at)
+        dying = shell()
         asked = await ask_node(dying, node.place, "r", "ec-p256", WANTED)
         count, certificate = count + dying.count, sign(asked)
-        dying = LocalShell(folder, kill_at=kill_at - count)
+        dying = shell()
         await bring_certificate(dying, node.place, "r", certificate, TRUST)
         count += dying.count
-        dying = LocalShell(folder, kill_at=kill_at - count)
-        public = asked.request.key.digest
-        await assemble_keystores(dying, node.place, NEW.id, public, certificate, keystores(node.place))
+        dying = shell()
+        one = dict(list(keystores(node.place).items())[:1])
+        await assemble_keystores(dying, node.place, NEW.id, asked.request.key.digest, certificate, one)
     except Killed:
-        return kill_at
-    return count + dying.count
+        return kill_at, b""
+    return count + dying.count, certificate
 
 
 def stores_of(node: Node) -> list[Path]:
     """What was assembled."""
     return sorted((Path(node.place.state_dir) / "issue/r/stores").iterdir())
-
-
-def leaf_of(certificate: bytes) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(certificate)
