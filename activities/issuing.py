@@ -101,13 +101,18 @@ def require_pki(cluster: ClusterFile, material: Material, node: NodeRef) -> None
         raise _no_pki(cluster, node)
 
 
-async def assembled(bench: Bench, material: Material) -> Files:
+async def assembled(bench: Bench, material: Material) -> Files | None:
     """What the node's stores shall be: keystores that the node makes now of the key it has, truststores made here.
 
+    Returns:
+        None when the key does not lie on the node.
+
     Raises:
-        SealringError: `store.*`, `node.*`.
+        SealringError: `material.no-pki`, `store.*`, `node.*`.
     """
-    assert isinstance(material.key, NodeKey)
+    if not isinstance(material.key, NodeKey):
+        return None
+    require_pki(bench.cluster, material, bench.node)
     keystores = {}
     files: Files = {}
     for store in bench.inventory.stores:

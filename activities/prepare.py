@@ -8,7 +8,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.drafts import Drafts, tell_sent
 from activities.eyes import look_from
-from activities.issuing import assembled, require_pki
+from activities.issuing import assembled
 from activities.rings import Bench, Rings, generation_of
 from sealring.errors import Actor, refuse
 from sealring.hosts.facts import HostFacts, read_facts, room_findings
@@ -18,7 +18,6 @@ from sealring.hosts.service import status
 from sealring.models.base import short
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.rollout import NodeOrder, Readiness, Transferred
-from sealring.pki.keys import NodeKey
 from sealring.pki.material import Material
 from sealring.pki.policy import lint, trusted_by
 from sealring.sources.base import source_for
@@ -91,11 +90,7 @@ class PrepareActivities:
             if there and not await self._objections(order, bench, material):
                 return Transferred(generation=order.target.generation, skipped=True)
             key = (order.cluster, order.node.address, order.target.generation)
-            if isinstance(material.key, NodeKey):
-                require_pki(bench.cluster, material, order.node)
-                files = await assembled(bench, material)
-            else:
-                files = self._drafts.stores(key, bench, material)
+            files = await assembled(bench, material) or self._drafts.stores(key, bench, material)
             generation = generation_of(material)
             transferred = await stage_generation(
                 bench.host,

@@ -6,7 +6,6 @@ What happens on the node is in the script of the same name under `scripts/`; her
 
 import base64
 import binascii
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 
 from pydantic import Field
 
-from sealring.hosts.manifest import Manifest, Place, make_manifest, names, parse_manifest, sums
+from sealring.hosts.manifest import Manifest, Place, make_manifest, names, parse_manifest, pieces, rest, sums
 from sealring.hosts.refusals import refusal
 from sealring.hosts.shell import Feed, Shell, number, one, run_script
 from sealring.models.base import Fact
@@ -153,7 +152,8 @@ async def stage_generation(
         have = dict(
             line.removeprefix("have=").rsplit(" ", 1) for line in lines.splitlines() if line.startswith("have=")
         )
-        content = b"".join(_rest(files[file.path], int(have.get(file.name, 0)), shell) for file in manifest.files)
+        rests = (rest(files[file.path], int(have.get(file.name, 0)), shell.address) for file in manifest.files)
+        content = b"".join(rests)
         sent = len(content)
         return content
 
@@ -165,27 +165,12 @@ async def stage_generation(
             word
             for file in manifest.files
             for content in (files[file.path],)
-            for word in (file.name, file.mode, file.path, str(len(content)), file.sha256, _pieces(content))
+            for word in (file.name, file.mode, file.path, str(len(content)), file.sha256, pieces(content, CHUNK))
         ],
         secret_input=Feed(missing, progress),
         become=place.become,
     )
     return Transferred(generation=generation.id, bytes_sent=sent, skipped=one(pairs, "skipped") == "yes")
-
-
-def _rest(content: bytes | View, have: int, shell: Shell) -> bytes:
-    """What the node does not have."""
-    if not isinstance(content, View):
-        return content[have:]
-    if have == len(content):
-        return b""
-    raise refusal("node.changed-meanwhile", "a keystore that was assembled there is gone", shell.address)
-
-
-def _pieces(content: bytes | View) -> str:
-    if isinstance(content, View):
-        return ""
-    return " ".join(hashlib.sha256(content[i : i + CHUNK]).hexdigest() for i in range(0, len(content), CHUNK))
 
 
 async def flip(shell: Shell, place: Place, generation_id: str, *, rollout: str, step: str = "flip") -> Activated:

@@ -152,6 +152,26 @@ def digest_of(content: bytes | View) -> str:
     return content.sha256 if isinstance(content, View) else hashlib.sha256(content).hexdigest()
 
 
+def pieces(content: bytes | View, size: int) -> str:
+    """The digests of a file's pieces of so many bytes; none of what only the node has."""
+    if isinstance(content, View):
+        return ""
+    return " ".join(hashlib.sha256(content[i : i + size]).hexdigest() for i in range(0, len(content), size))
+
+
+def rest(content: bytes | View, have: int, address: str) -> bytes:
+    """What must be sent to a node that has the first `have` bytes of a file.
+
+    Raises:
+        SealringError: `node.changed-meanwhile`: the node lost what it assembled itself.
+    """
+    if not isinstance(content, View):
+        return content[have:]
+    if have == len(content):
+        return b""
+    raise refusal("node.changed-meanwhile", "a keystore that was assembled there is gone", address)
+
+
 def sums(manifest: Manifest) -> str:
     """The lines of SHA256SUMS for the stores; the script adds the manifest's own."""
     return "".join(f"{file.sha256}  {file.name}\n" for file in manifest.files)
