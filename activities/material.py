@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
+from activities.issuing import require_pki
 from activities.rings import Rings, generation_of
 from sealring.errors import Actor, refuse
 from sealring.models.evidence import Finding, Verdict
@@ -36,6 +37,7 @@ class MaterialActivities:
 
         async def look(view: NodeView) -> tuple[NodeMaterial, tuple[Finding, ...]]:
             material = await source.load(ref, view.node)
+            require_pki(cluster, material, view.node)
             findings = lint(
                 material,
                 cluster.policy,

@@ -8,6 +8,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.drafts import Drafts, tell_sent
 from activities.eyes import look_from
+from activities.issuing import assembled
 from activities.rings import Bench, Rings, generation_of
 from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.facts import HostFacts, read_facts, room_findings
@@ -92,7 +93,7 @@ class PrepareActivities:
             if there and not await self._objections(order, bench, material):
                 return Transferred(generation=order.target.generation, skipped=True)
             key = (order.cluster, order.node.address, order.target.generation)
-            files = self._drafts.stores(key, bench, material)
+            files = await assembled(bench, material) or self._drafts.stores(key, bench, material)
             generation = generation_of(material)
             transferred = await stage_generation(
                 bench.host,

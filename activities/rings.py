@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 
 from activities.sharing import Shared
@@ -12,7 +11,8 @@ from sealring.cassandra.inventory import Inspection, inventory
 from sealring.cassandra.observe import observe_ring
 from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.certificates import Sign
-from sealring.hosts.manifest import Manifest, Place, names, place_of
+from sealring.hosts.manifest import Manifest, Place, digest_of, names, place_of
+from sealring.hosts.node_keys import view_keystores
 from sealring.hosts.privileges import choose_become
 from sealring.hosts.refusals import refusal
 from sealring.hosts.shell import Become
@@ -24,11 +24,12 @@ from sealring.models.node import ClusterView, Generation, NodeInventory, StoreFi
 from sealring.pki.certificates import Certificates, fingerprint
 from sealring.pki.material import Material, generation_id
 from sealring.pki.stores import read_keystore, read_truststore, same_keystore, same_truststore
+from sealring.pki.views import View
 from sealring.settings import load_cluster
 from sealring.sources.signing import sign_key
 from sealring.sources.vault import Vault
 
-Files = dict[str, bytes]  # content by store path
+Files = dict[str, bytes | View]  # by store path: its content, or what the node shows of a keystore that stays there
 
 
 class Rings:
@@ -168,12 +169,23 @@ class Bench:
 
     async def files_in_force(self) -> Files:
         """The stores that cassandra.yaml names, as they are."""
-        return {path: await self.host.read(path, become=self.place.become) for path in self.place.roles}
+        return await self._read({path: path for path in self.place.roles})
 
     async def files_of(self, generation: str, names: dict[str, str]) -> Files:
         """The stores of a generation on the disk, by the path they are for; `names` from its manifest."""
         folder = f"{self.place.tls_dir}/generations/{generation}"
-        return {p: await self.host.read(f"{folder}/{n}", become=self.place.become) for p, n in names.items()}
+        return await self._read({path: f"{folder}/{name}" for path, name in names.items()})
+
+    async def _read(self, at: dict[str, str]) -> Files:
+        """Stores by path, from where they are. Where keys stay on the nodes, no keystore is fetched."""
+        if self.cluster.pki is None:
+            return {path: await self.host.read(where, become=self.place.become) for path, where in at.items()}
+        keystores = [store for store in self.inventory.stores if store.role == "keystore" and store.path in at]
+        asked = {at[store.path]: (store.format, self.password(store)) for store in keystores}
+        views = await view_keystores(self.host, self.place, asked)
+        trusted = [path for path, role in self.place.roles.items() if role == "truststore" and path in at]
+        files: Files = {path: await self.host.read(at[path], become=self.place.become) for path in trusted}
+        return files | {store.path: views[at[store.path]] for store in keystores}
 
     async def kept(self, manifest: Manifest) -> Material:
         """A generation on the disk, tried: whole, opened with cassandra.yaml's passwords, holding what its name says.
@@ -187,7 +199,7 @@ class Bench:
             if name not in there:
                 raise refusal("node.generation-incomplete", name, self.node.address)
         files = await self.files_of(manifest.id, wanted)
-        if any(sha256(files[path]).hexdigest() != there[name].sha256 for path, name in wanted.items()):
+        if any(digest_of(files[path]) != there[name].sha256 for path, name in wanted.items()):
             raise refusal("node.generation-damaged", short(manifest.id), self.node.address)
         material = self.read_material(files)
         if generation_of(material).id != manifest.id:
@@ -228,12 +240,15 @@ class Bench:
     def read_trust(self, files: Files, store: StoreFile | None = None) -> Certificates:
         """The authorities of a truststore; default: the first one."""
         store = store or next(s for s in self.inventory.stores if s.role == "truststore")
-        return read_truststore(files[store.path], store.format, self.password(store), self.where(store))
+        data = files[store.path]
+        assert isinstance(data, bytes), "only keystores are shown without their content"
+        return read_truststore(data, store.format, self.password(store), self.where(store))
 
-    def holds(self, store: StoreFile, data: bytes, material: Material) -> bool:
+    def holds(self, store: StoreFile, data: bytes | View, material: Material) -> bool:
         """Whether a store has this material as its content, whatever its bytes: PKCS#12 is salted."""
         if store.role == "keystore":
             return same_keystore(data, material, store.format, self.password(store))
+        assert isinstance(data, bytes), "only keystores are shown without their content"
         return same_truststore(data, material.trust, store.format, self.password(store))
 
     def password(self, store: StoreFile) -> str:

@@ -151,6 +151,17 @@ def delete(bao: OpenBao, path: str) -> None:
     _call(bao, "DELETE", path, token=root_token(bao))
 
 
+def listed(bao: OpenBao, path: str) -> list[str]:
+    """What there is at a path, as root: secrets, certificates, roles."""
+    try:
+        found: list[str] = _call(bao, "LIST", path, token=root_token(bao))["data"]["keys"]
+        return found
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == 404:  # its way to say that there is nothing
+            return []
+        raise
+
+
 def root_token(bao: OpenBao) -> str:
     """The root token of the lab's server."""
     token: str = json.loads((bao.folder / "init.json").read_text())["root_token"]
@@ -167,6 +178,29 @@ def reading_policy(path: str) -> str:
 def signing_policy(role: str) -> str:
     """The least that `ssh.vault_role` needs: docs/sources.md shows the same."""
     return f'path "{role}" {{ capabilities = ["update"] }}\n'
+
+
+def issuing_policy(role: str) -> str:
+    """The least that `pki.vault_role` needs: docs/sources.md shows the same."""
+    return f'path "{role}" {{ capabilities = ["update"] }}\n'
+
+
+def found_pki(bao: OpenBao, authority: Authority, mount: str, **role: Any) -> str:
+    """A PKI engine with an authority of its own below `authority`; the `<mount>/sign/<role>` of its role for nodes.
+
+    Args:
+        bao: a running server.
+        authority: a root that the nodes trust.
+        mount: where.
+        role: what differs from the role that docs/sources.md shows.
+    """
+    own = authority.intermediate(f"vault {mount}")
+    bundle = b"".join(((own.folder / "ca.key").read_bytes(), own.certificate, authority.trusted))
+    write(bao, f"sys/mounts/{mount}", {"type": "pki", "config": {"max_lease_ttl": "2160h"}})
+    write(bao, f"{mount}/config/ca", {"pem_bundle": bundle.decode()})
+    shown = {"key_type": "ec", "require_cn": False, "allow_ip_sans": True, "max_ttl": "2160h"}
+    write(bao, f"{mount}/roles/cassandra", shown | {"not_before_duration": "5m"} | role)
+    return f"{mount}/sign/cassandra"
 
 
 def program() -> str:

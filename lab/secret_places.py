@@ -19,6 +19,8 @@ BELONGS = (
     "nodes/*/conf/*",  # cassandra.yaml holds the store passwords: that is how Cassandra wants it
     "nodes/*/conf/tls/*",
     "nodes/*/conf/tls/generations/*/*",
+    "nodes/*/conf/tls/.sealring/issue/*/*",  # keys made on the nodes, until they are in force
+    "nodes/*/conf/tls/.sealring/issue/*/stores/*",
     "nodes/*/conf/client/*",
     "engine/keyring.json",
 )

@@ -193,11 +193,13 @@ def _with_absolute_paths(cluster: ClusterFile, file: Path) -> ClusterFile:
     ssh = {**absolute(cluster.ssh, "ssh", _WAY_FILES), "jump": chain(cluster.ssh.jump, "ssh"), "hosts": hosts}
     cql = absolute(cluster.cql, "cql", ("ca", "certificate", "private_key", "password_file"))
     vault = absolute(cluster.vault, "vault", ("ca", "token_file", "secret_id_file")) if cluster.vault else {}
+    pki = absolute(cluster.pki, "pki", ("ca",)) if cluster.pki else {}
     return cluster.model_copy(
         update={
             "ssh": cluster.ssh.model_copy(update=ssh),
             "cql": cluster.cql.model_copy(update=cql),
             "vault": cluster.vault and cluster.vault.model_copy(update=vault),
+            "pki": cluster.pki and cluster.pki.model_copy(update=pki),
         }
     )
 

@@ -19,6 +19,7 @@ from rich.console import RenderableType
 from sealring.errors import SealringError, refuse
 from sealring.local_files import at_home
 from sealring.models.evidence import Verdict
+from sealring.models.issuing import IssueRequest
 from sealring.models.material import MaterialRef
 from sealring.models.rollout import Phase, RolloutReport, RolloutRequest
 from sealring.models.steering import Command, Resolution
@@ -27,14 +28,23 @@ from sealring.temporal.connect import client_for
 from starters import rollouts
 from starters.exits import Exit, exit_for, tell
 from starters.keys import keyring_app
-from starters.show import console, show_egress, show_findings, show_plan, show_report, show_status, show_view
+from starters.show import (
+    console,
+    show_egress,
+    show_findings,
+    show_issued,
+    show_plan,
+    show_report,
+    show_status,
+    show_view,
+)
 from starters.watch import KINDS, watch
 
 T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__.splitlines()[0])
 cluster_app = typer.Typer(no_args_is_help=True, help="Look at a ring.")
-material_app = typer.Typer(no_args_is_help=True, help="Look at a delivery.")
+material_app = typer.Typer(no_args_is_help=True, help="Look at a delivery, or have one issued.")
 rollout_app = typer.Typer(no_args_is_help=True, help="Plan, start, follow and steer rollouts.")
 worker_app = typer.Typer(no_args_is_help=True, help="Run worker processes.")
 app.add_typer(cluster_app, name="cluster")
@@ -141,6 +151,23 @@ def material_lint(cluster: Cluster, material: Material, as_json: Json = False) -
         raise typer.Exit(Exit.REFUSED)
     if not as_json:
         console().print(f"{len(report.nodes)} nodes, nothing that blocks; digest {report.ref.digest}")
+
+
+@material_app.command("issue")
+def material_issue(
+    cluster: Cluster,
+    material: Annotated[str, typer.Option("--material", "-m", help="Directory that becomes the delivery.")],
+    nodes: Nodes = None,
+    as_json: Json = False,
+) -> None:
+    """Let every node make a key, and the vault sign its request: a delivery whose keys stay on the nodes."""
+    from starters.issuing import issue
+
+    asked = {"cluster": cluster, "path": _ref(material).path, "nodes": tuple(nodes or ())}
+    report = run(lambda settings: issue(settings, IssueRequest.model_validate(asked)), as_json=as_json)
+    answer(report, lambda: show_issued(report), as_json=as_json)
+    if not report.complete:
+        raise typer.Exit(Exit.REFUSED)
 
 
 # -- rollouts

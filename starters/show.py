@@ -7,6 +7,7 @@ from rich.text import Text
 from sealring.models.base import short
 from sealring.models.egress import Egress
 from sealring.models.evidence import Finding, Verdict
+from sealring.models.issuing import IssueReport
 from sealring.models.node import ClusterView
 from sealring.models.plan import Plan
 from sealring.models.rollout import NodeOutcome, NodeState, Phase, RolloutReport
@@ -97,6 +98,24 @@ def show_findings(findings: tuple[Finding, ...], *, passing: bool = True) -> Ren
         line = Text(f"{finding.verdict.value:<6}", VERDICT_STYLES[finding.verdict])
         line.append(f"{finding.check}  {finding.node}  {finding.message}", "default")
         lines.append(line.append(f". {finding.remedy}", "dim") if finding.remedy else line)
+    return Group(*lines)
+
+
+def show_issued(report: IssueReport) -> RenderableType:
+    """What was issued for each node, where its key lies, and how to go on or to clean up."""
+    lines = []
+    for node in report.nodes:
+        if node.issued is None:
+            lines.append(Text(f"{node.address}  {node.problem}", VERDICT_STYLES[Verdict.FAIL]))
+            continue
+        issued = node.issued
+        state = "issued" if issued.anew else "kept"
+        line = Text(f"{node.address}  {state}  leaf {short(issued.leaf.sha256)} until {issued.leaf.not_after:%Y-%m-%d}")
+        lines.append(line.append(f"; its key lies in {issued.key_at}", "dim"))
+        lines += [Text(f"  {f.check}: {f.message}. {f.remedy}", VERDICT_STYLES[f.verdict]) for f in issued.findings]
+    if report.complete:
+        go_on = f"sealring rollout start {report.cluster} -m {report.path}"
+        lines.append(Text(f"go on with: {go_on}. Keys not wanted after all: remove those folders on the nodes", "dim"))
     return Group(*lines)
 
 

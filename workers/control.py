@@ -8,10 +8,11 @@ from activities.rings import Rings
 from sealring.temporal.policies import CONTROL_QUEUE
 from workflows.activation import NodeActivation
 from workflows.doors import NoSuchWorkflow
+from workflows.issuing import MaterialIssue
 from workflows.preparation import NodePreparation
 from workflows.rollout import CertificateRollout
 
-WORKFLOWS = (CertificateRollout, NodePreparation, NodeActivation, NoSuchWorkflow)
+WORKFLOWS = (CertificateRollout, NodePreparation, NodeActivation, MaterialIssue, NoSuchWorkflow)
 
 
 def control_worker(client: Client, rings: Rings) -> Worker:

@@ -7,6 +7,7 @@ from temporalio.worker import Worker
 
 from activities.activate import ActivateActivities
 from activities.cluster import ClusterActivities
+from activities.issuing import IssueActivities
 from activities.material import MaterialActivities
 from activities.prepare import PrepareActivities
 from activities.rings import Rings
@@ -30,6 +31,7 @@ def deploy_worker(client: Client, rings: Rings) -> Worker:
             ring.observe_cluster,
             ring.check_ring,
             material.resolve_material,
+            IssueActivities(rings).issue_node,
             prepare.validate_node,
             prepare.backup_node,
             prepare.transfer_material,

@@ -11,6 +11,7 @@ from temporalio.workflow import ActivityConfig
 with workflow.unsafe.imports_passed_through():
     from sealring.models.base import short
     from sealring.models.evidence import Verification
+    from sealring.models.issuing import Issued, IssueOrder
     from sealring.models.material import ResolvedMaterial
     from sealring.models.node import ClusterView
     from sealring.models.plan import Plan
@@ -75,6 +76,11 @@ async def served_matrix(question: MatrixQuestion) -> MatrixRows:
     """Probe every listener of every node for the report."""
     summary = f"served certificates of {question.cluster}"
     return await _call("served_matrix", question, MatrixRows, policies.OBSERVE, summary, policies.DEPLOY_QUEUE)
+
+
+async def issue_node(order: IssueOrder) -> Issued:
+    """Let a node make a key, the vault sign its request, and the node keep both."""
+    return await _node_call("issue_node", order, Issued, policies.TRANSFER, f"issue for {order.node}")
 
 
 # -- one node, before anything in force is changed

@@ -6,7 +6,6 @@ What happens on the node is in the script of the same name under `scripts/`; her
 
 import base64
 import binascii
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -14,12 +13,13 @@ from datetime import UTC, datetime
 
 from pydantic import Field
 
-from sealring.hosts.manifest import Manifest, Place, make_manifest, names, parse_manifest, sums
+from sealring.hosts.manifest import Manifest, Place, make_manifest, names, parse_manifest, pieces, rest, sums
 from sealring.hosts.refusals import refusal
 from sealring.hosts.shell import Feed, Shell, number, one, run_script
 from sealring.models.base import Fact
 from sealring.models.node import Change, DiskState, Generation
 from sealring.models.rollout import Activated, Transferred
+from sealring.pki.views import View
 
 LOCK_SECONDS = 30
 """How long a script waits for another one on the same node."""
@@ -83,7 +83,7 @@ async def read_manifest(shell: Shell, place: Place, generation_id: str) -> Manif
 
 
 async def adopt(
-    shell: Shell, place: Place, generation: Generation, files: Mapping[str, bytes], *, rollout: str
+    shell: Shell, place: Place, generation: Generation, files: Mapping[str, bytes | View], *, rollout: str
 ) -> bool:
     """Keep what is in force as a generation, and let `current` point to it: the backup.
 
@@ -119,7 +119,7 @@ async def stage_generation(
     shell: Shell,
     place: Place,
     generation: Generation,
-    files: Mapping[str, bytes],
+    files: Mapping[str, bytes | View],
     *,
     rollout: str,
     anew: bool = False,
@@ -135,7 +135,8 @@ async def stage_generation(
         shell: the host.
         place: where its stores are.
         generation: the public part.
-        files: content by store path. PKCS#12 differs at each write: only the same bytes can be gone on with.
+        files: content by store path. PKCS#12 differs at each write: only the same bytes can be gone on with. What the
+            node assembled itself (`sealring.hosts.node_keys`) is taken from there.
         rollout: the rollout that brings it.
         anew: send it though one is there whole: it does not open with the password that cassandra.yaml names now.
         progress: told how many bytes were sent, and how many are to be sent.
@@ -152,7 +153,8 @@ async def stage_generation(
         have = dict(
             line.removeprefix("have=").rsplit(" ", 1) for line in lines.splitlines() if line.startswith("have=")
         )
-        content = b"".join(files[file.path][int(have.get(file.name, 0)) :] for file in manifest.files)
+        rests = (rest(files[file.path], int(have.get(file.name, 0)), shell.address) for file in manifest.files)
+        content = b"".join(rests)
         sent = len(content)
         return content
 
@@ -164,16 +166,12 @@ async def stage_generation(
             word
             for file in manifest.files
             for content in (files[file.path],)
-            for word in (file.name, file.mode, file.path, str(len(content)), file.sha256, _pieces(content))
+            for word in (file.name, file.mode, file.path, str(len(content)), file.sha256, pieces(content, CHUNK))
         ],
         secret_input=Feed(missing, progress),
         become=place.become,
     )
     return Transferred(generation=generation.id, bytes_sent=sent, skipped=one(pairs, "skipped") == "yes")
-
-
-def _pieces(content: bytes) -> str:
-    return " ".join(hashlib.sha256(content[i : i + CHUNK]).hexdigest() for i in range(0, len(content), CHUNK))
 
 
 async def flip(shell: Shell, place: Place, generation_id: str, *, rollout: str, step: str = "flip") -> Activated:

@@ -15,6 +15,7 @@ from sealring.hosts.refusals import refusal
 from sealring.hosts.shell import Become
 from sealring.models.base import Fact, Sha256
 from sealring.models.node import Generation, Layout, NodeInventory, StoreFile
+from sealring.pki.views import View
 
 Role = Literal["keystore", "truststore"]
 
@@ -114,14 +115,14 @@ def names(place: Place, address: str) -> dict[str, str]:
 
 
 def make_manifest(
-    place: Place, generation: Generation, files: Mapping[str, bytes], *, rollout: str, address: str
+    place: Place, generation: Generation, files: Mapping[str, bytes | View], *, rollout: str, address: str
 ) -> Manifest:
     """The manifest of a generation whose files are at hand.
 
     Args:
         place: names the stores.
         generation: the public part.
-        files: content by store path; exactly the stores of `place`.
+        files: content by store path, or what the node shows of it; exactly the stores of `place`.
         rollout: the rollout that brings it.
         address: the node's address, for errors.
 
@@ -138,12 +139,37 @@ def make_manifest(
                 name=name,
                 path=path,
                 role=place.roles[path],
-                sha256=hashlib.sha256(files[path]).hexdigest(),
+                sha256=digest_of(files[path]),
                 mode=MODES[place.roles[path]],
             )
             for path, name in names(place, address).items()
         ),
     )
+
+
+def digest_of(content: bytes | View) -> str:
+    """SHA-256 of a file, lower-case hexadecimal."""
+    return content.sha256 if isinstance(content, View) else hashlib.sha256(content).hexdigest()
+
+
+def pieces(content: bytes | View, size: int) -> str:
+    """The digests of a file's pieces of so many bytes; none of what only the node has."""
+    if isinstance(content, View):
+        return ""
+    return " ".join(hashlib.sha256(content[i : i + size]).hexdigest() for i in range(0, len(content), size))
+
+
+def rest(content: bytes | View, have: int, address: str) -> bytes:
+    """What must be sent to a node that has the first `have` bytes of a file.
+
+    Raises:
+        SealringError: `node.changed-meanwhile`: the node lost what it assembled itself.
+    """
+    if not isinstance(content, View):
+        return content[have:]
+    if have == len(content):
+        return b""
+    raise refusal("node.changed-meanwhile", "a keystore that was assembled there is gone", address)
 
 
 def sums(manifest: Manifest) -> str:

@@ -94,6 +94,21 @@ MEANINGS = {
         "{} is not what sealring writes there",
         "find out who changed it; when no rollout is at work on this node, remove that file",
     ),
+    "node.key-missing": _Meaning(
+        _STOP,
+        _OPERATOR,
+        "{}: the private key that this certificate was issued for does not lie there",
+        "issue anew into another directory (sealring material issue), then start the rollout with that one",
+    ),
+    "node.key-differs": _Meaning(
+        _STOP,
+        _OPERATOR,
+        "{}: the certificate does not belong to the private key that lies there",
+        "issue anew into another directory (sealring material issue)",
+    ),
+    "node.openssl-failed": _Meaning(
+        _STOP, _ADMIN, "openssl failed on this node: {}", "mend it: OpenSSL 1.1.1 or later is needed"
+    ),
     "node.sudo-refused": _Meaning(
         _STOP, _ADMIN, "sudo refused: {}", "add the sudoers lines that the preflight prints, with NOPASSWD"
     ),

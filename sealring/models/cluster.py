@@ -225,6 +225,22 @@ class VaultSettings(Input):
         return self
 
 
+class PkiSettings(Input):
+    """Keys made on the nodes, certificates from the vault's PKI engine: with this section no private key of a node is
+    ever read by a worker.
+    """
+
+    vault_role: str = Field(
+        pattern=f"^({_SEGMENT}/)+sign/{_SEGMENT}$",
+        description="Where the vault's PKI engine signs requests, as in `bao write`: pki-nodes/sign/cassandra.",
+    )
+    ttl: Lifetime = Field(timedelta(days=90), description="Life to ask for; the role's max_ttl bounds it.")
+    key: Literal["ec-p256", "rsa-3072"] = Field("ec-p256", description="Kind of the keys that nodes make.")
+    ca: LocalPath | None = Field(
+        None, description="PEM file of the authorities that nodes shall trust; default: the root in the vault's answer."
+    )
+
+
 class ClusterFile(Input):
     """One ring. Docs: docs/examples/cluster.yaml; JSON schema: docs/cluster.schema.json."""
 
@@ -236,13 +252,16 @@ class ClusterFile(Input):
     policy: MaterialPolicy = MaterialPolicy()
     rollout: RolloutSettings = RolloutSettings()
     vault: VaultSettings | None = Field(
-        None, description="Needed for material whose provider is `vault`, and by ssh.vault_role."
+        None, description="Needed for material whose provider is `vault`, by ssh.vault_role and by pki."
     )
+    pki: PkiSettings | None = Field(None, description="Keys of nodes stay on the nodes; see docs/sources.md.")
 
     @model_validator(mode="after")
     def _role_of_a_vault(self) -> Self:
         if self.ssh.vault_role is not None and self.vault is None:
             raise ValueError("ssh.vault_role needs the section vault")
+        if self.pki is not None and self.vault is None:
+            raise ValueError("pki.vault_role needs the section vault")
         return self
 
 

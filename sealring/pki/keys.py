@@ -1,4 +1,7 @@
-"""Private keys, held so that they cannot slip out: not in a repr, a log, a pickle, a payload or an error."""
+"""Private keys, held so that they cannot slip out: not in a repr, a log, a pickle, a payload or an error.
+
+And keys that are not held at all: what is known of one that lies on its node.
+"""
 
 import base64
 import hashlib
@@ -74,6 +77,27 @@ class PrivateKey:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> NoReturn:
         raise TypeError("a private key is never part of a model")
+
+
+class NodeKey:
+    """The public half of a private key that was made on its node and stays there."""
+
+    __slots__ = ("_public",)
+
+    def __init__(self, public: PublicKeyTypes) -> None:
+        self._public = public
+
+    @property
+    def digest(self) -> str:
+        """Names the key on its node: SHA-256 over the public key's DER form, lower-case hexadecimal."""
+        return hashlib.sha256(_public_der(self._public)).hexdigest()
+
+    def belongs_to(self, public_key: PublicKeyTypes) -> bool:
+        """Whether this is the key of a certificate that has `public_key`."""
+        return _public_der(self._public) == _public_der(public_key)
+
+    def __repr__(self) -> str:
+        return f"NodeKey({self.digest[:12]})"
 
 
 def load_private_key(data: bytes, where: str, *, password: str | None = None) -> PrivateKey:

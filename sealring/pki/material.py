@@ -9,7 +9,8 @@ from cryptography import x509
 from sealring.errors import Actor, refuse
 from sealring.pki._pkcs12 import open_pkcs12
 from sealring.pki.certificates import Certificates, der, fingerprint, load_certificates
-from sealring.pki.keys import PrivateKey, load_private_key
+from sealring.pki.keys import NodeKey, PrivateKey, load_private_key
+from sealring.pki.requests import read_request
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Material:
 
     leaf: x509.Certificate
     chain: Certificates  # intermediates in delivered order, the leaf not among them
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey | NodeKey = field(repr=False)
     trust: Certificates  # authorities the node shall trust; no order
 
 
@@ -44,6 +45,23 @@ def read_pem_material(certificate: bytes, key: bytes, trust: bytes, *, chain: by
         key=load_private_key(key, f"{where}/tls.key"),
         trust=load_certificates(trust, f"{where}/ca.crt"),
     )
+
+
+def read_issued_material(certificate: bytes, request: bytes, trust: bytes, *, where: str) -> Material:
+    """Read a delivery whose key lies on its node: what was issued for the request that the node made.
+
+    Args:
+        certificate: leaf first, then its chain.
+        request: the node's request (PKCS#10), which tells the public half of the key.
+        trust: authorities to trust.
+        where: the delivery's folder, for messages.
+
+    Raises:
+        SealringError: material.not-a-certificate, material.key-exposed, material.not-a-request.
+    """
+    leaf, *above = load_certificates(certificate, f"{where}/tls.crt")
+    key = read_request(request, f"{where}/tls.csr").key
+    return Material(leaf, tuple(above), key, load_certificates(trust, f"{where}/ca.crt"))
 
 
 def read_pkcs12_material(data: bytes, password: str, trust: bytes, *, where: str) -> Material:
@@ -78,9 +96,9 @@ def issuing_order(leaf: x509.Certificate, others: Sequence[x509.Certificate]) ->
 def generation_id(material: Material) -> str:
     """Content address of the material: SHA-256, lower-case hexadecimal.
 
-    Over length-prefixed parts: leaf, number and DER of the chain, sorted fingerprints of the trust, sealed digest of
-    the key. The same material has the same id whatever files it came from (PEM, DER, PKCS#12, authorities in another
-    order or twice); any other leaf, chain, trust or key has another.
+    Over length-prefixed parts, public ones alone: leaf, number and DER of the chain, sorted fingerprints of the trust.
+    The leaf names its key, so the id can be told without having it. The same material has the same id whatever files
+    it came from (PEM, DER, PKCS#12, authorities in another order or twice); any other leaf, chain or trust has another.
     """
     trust = sorted({fingerprint(certificate) for certificate in material.trust})
     parts = [
@@ -88,9 +106,8 @@ def generation_id(material: Material) -> str:
         len(material.chain).to_bytes(4, "big"),
         *(der(certificate) for certificate in material.chain),
         "".join(trust).encode(),
-        material.key.sealed_digest,
     ]
-    digest = hashlib.sha256(b"sealring generation v1\0")
+    digest = hashlib.sha256(b"sealring generation v2\0")
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()

@@ -21,8 +21,9 @@ from sealring.errors import Actor, SealringError, refuse
 from sealring.models.node import StoreFormat
 from sealring.pki._pkcs12 import bad_format, looks_like_pkcs12, open_pkcs12
 from sealring.pki.certificates import Certificates, fingerprint, load_certificates, pem_blocks
-from sealring.pki.keys import load_private_key
+from sealring.pki.keys import PrivateKey, load_private_key
 from sealring.pki.material import Material, issuing_order, require_matching_key
+from sealring.pki.views import View, read_view
 
 ALIAS = b"cassandra"
 
@@ -41,15 +42,27 @@ def write_keystore(material: Material, store_format: StoreFormat, password: str)
         SealringError: store.jks-unsupported, store.password, material.key-matches-leaf.
     """
     require_matching_key(material, "keystore")
+    require_writable(store_format, password)
+    assert isinstance(material.key, PrivateKey), "a node assembles the keystore of a key that it keeps"
     key = material.key.use()
     if store_format == "PEM":
-        _require_no_pem_password(password)
         pem_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return pem_key + _pem((material.leaf, *material.chain))
-    _require_pkcs12(store_format, password, "keystore")
     return pkcs12.serialize_key_and_certificates(
         ALIAS, key, material.leaf, material.chain, BestAvailableEncryption(password.encode())
     )
+
+
+def require_writable(store_format: StoreFormat, password: str) -> None:
+    """Refuse to make a keystore that Cassandra could not open.
+
+    Raises:
+        SealringError: store.jks-unsupported, store.password.
+    """
+    if store_format == "PEM":
+        _require_no_pem_password(password)
+    else:
+        _require_pkcs12(store_format, password, "keystore")
 
 
 def write_truststore(trust: Certificates, store_format: StoreFormat, password: str) -> bytes:
@@ -75,11 +88,11 @@ def write_truststore(trust: Certificates, store_format: StoreFormat, password: s
     )
 
 
-def read_keystore(data: bytes, store_format: StoreFormat, password: str, where: str) -> Material:
+def read_keystore(data: bytes | View, store_format: StoreFormat, password: str, where: str) -> Material:
     """The identity in a keystore, as Cassandra would load it with this password; `trust` is empty.
 
     Args:
-        data: the file's content.
+        data: the file's content, or what its node shows of it.
         store_format: what the configuration declares; PKCS12 and JKS are told apart by content.
         password: from cassandra.yaml; "" when none is configured.
         where: the file, for messages.
@@ -88,6 +101,8 @@ def read_keystore(data: bytes, store_format: StoreFormat, password: str, where: 
         SealringError: store.format, store.jks-unsupported, store.password, material.not-a-key,
             material.not-a-certificate.
     """
+    if isinstance(data, View):
+        return read_view(data, store_format, where)
     if _content(data, store_format, where) == "PKCS12":
         leaf, key, others = open_pkcs12(data, password, where, Actor.CASSANDRA_ADMIN).identity()
         return Material(leaf, issuing_order(leaf, others), key, ())
@@ -135,7 +150,7 @@ def detect_format(data: bytes) -> StoreFormat:
     raise bad_format("store", "it is neither PKCS#12, JKS nor PEM, or was cut off", Actor.CASSANDRA_ADMIN)
 
 
-def same_keystore(data: bytes, material: Material, store_format: StoreFormat, password: str) -> bool:
+def same_keystore(data: bytes | View, material: Material, store_format: StoreFormat, password: str) -> bool:
     """Whether a keystore already holds this leaf, chain and key and opens as Cassandra would open it.
 
     Bytes cannot be compared: PKCS#12 differs at each write.
@@ -144,7 +159,8 @@ def same_keystore(data: bytes, material: Material, store_format: StoreFormat, pa
         held = read_keystore(data, store_format, password, "keystore")
     except SealringError:
         return False
-    return (held.leaf, held.chain, held.key) == (material.leaf, material.chain, material.key)
+    own = held.key.belongs_to(material.leaf.public_key())
+    return own and (held.leaf, held.chain) == (material.leaf, material.chain)
 
 
 def same_truststore(data: bytes, trust: Certificates, store_format: StoreFormat, password: str) -> bool:

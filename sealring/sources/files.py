@@ -2,6 +2,7 @@
 
     <path>/<node>/tls.crt  tls.key  ca.crt             names of a Kubernetes TLS secret; tls.crt: leaf, then its chain
     <path>/<node>/keystore.p12  password  ca.crt       password: one line
+    <path>/<node>/tls.crt  tls.csr  ca.crt             the key lies on the node that made the request tls.csr
 
 <node> is the node's address, its internode address or its host id. Files with secrets must be readable by their owner
 alone. Symbolic links may point anywhere inside the delivery (as in a mounted Kubernetes secret), never out of it.
@@ -17,12 +18,13 @@ from sealring.errors import Actor, SealringError, refuse
 from sealring.models.base import Sha256
 from sealring.models.cluster import NodeRef
 from sealring.models.material import MaterialRef
-from sealring.pki.material import Material, read_pem_material, read_pkcs12_material
+from sealring.pki.material import Material, read_issued_material, read_pem_material, read_pkcs12_material
 
 MAX_BYTES = 1 << 20  # of one file; the largest honest one, a truststore of the public web, is a quarter of it
 
 _PEM = ("tls.crt", "tls.key", "ca.crt")
 _PKCS12 = ("keystore.p12", "password", "ca.crt")
+_ISSUED = ("tls.crt", "tls.csr", "ca.crt")
 _SECRETS = {"tls.key", "keystore.p12", "password"}
 _EXPECTED = f"{', '.join(_PEM)}, or {', '.join(_PKCS12)}"
 
@@ -55,6 +57,12 @@ def _load(path: str, node: NodeRef) -> Material:
         _require(folder, _PKCS12, present)
         store, secret, trust = (_read(folder / name, root) for name in _PKCS12)
         return read_pkcs12_material(store, _password(secret, folder / "password"), trust, where=str(folder))
+    if "tls.csr" in present:
+        if "tls.key" in present:
+            raise _ambiguous(f"{folder} holds both tls.key and tls.csr")
+        _require(folder, _ISSUED, present)
+        certificate, request, trust = (_read(folder / name, root) for name in _ISSUED)
+        return read_issued_material(certificate, request, trust, where=str(folder))
     _require(folder, _PEM, present)
     certificate, key, trust = (_read(folder / name, root) for name in _PEM)
     return read_pem_material(certificate, key, trust, where=str(folder))

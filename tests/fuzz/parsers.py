@@ -11,12 +11,16 @@ import string
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import asyncssh
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PublicFormat, pkcs12
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
@@ -43,7 +47,9 @@ from sealring.models.steering import Command, Resolution
 from sealring.pki.certificates import facts, load_certificates
 from sealring.pki.keys import load_private_key
 from sealring.pki.policy import lint, trusted_by
+from sealring.pki.requests import read_request
 from sealring.pki.stores import detect_format, read_keystore, read_truststore, write_truststore
+from sealring.pki.views import View, read_view
 from sealring.planning.steering import Steering, reduce
 from sealring.settings import read_cluster
 from sealring.sources.files import FileSource
@@ -159,6 +165,14 @@ PKCS12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.certificate,
 TRUSTSTORE = write_truststore((ROOT.certificate, ISSUING.certificate), "PKCS12", "secret")
 WIDE = make("wide", ISSUING, names=["*.example", "node"], addresses=["10.0.0.1", "::1"]).certificate
 DER = WIDE.public_bytes(Encoding.DER)
+PUBLIC = LEAF.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+CSR = (
+    x509.CertificateSigningRequestBuilder()
+    .subject_name(LEAF.certificate.subject)
+    .add_extension(x509.SubjectAlternativeName([x509.DNSName("node"), x509.IPAddress(ip_address("::1"))]), False)
+    .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    .public_bytes(Encoding.PEM)
+)
 KEYS = Keyring("k1", {"k1": bytes(32)})
 SSH_KEY = asyncssh.generate_private_key("ssh-ed25519")
 SSH_CERTIFICATE = SSH_KEY.generate_user_certificate(SSH_KEY, "x", principals=["deploy"]).export_certificate()
@@ -388,6 +402,11 @@ TARGETS: dict[str, Target] = {
     ),
     "private key": (bytes_like(LEAF.key_pem), lambda data: load_private_key(data, "tls.key", password="x")),
     "stores": (bytes_like(PKCS12, TRUSTSTORE, LEAF.key_pem + LEAF.pem), stores),
+    "request of a node": (bytes_like(CSR), lambda data: read_request(data, "tls.csr")),
+    "view of a keystore": (
+        bytes_like(PUBLIC + LEAF.pem + ISSUING.pem),
+        lambda data: [read_view(View("0" * 64, len(data), data), form, "store") for form in ("PKCS12", "PEM")],
+    ),
     "delivery": (
         st.tuples(bytes_like(LEAF.pem), bytes_like(LEAF.key_pem) | st.just(LEAF.key_pem), bytes_like(ROOT.pem)),
         delivery,

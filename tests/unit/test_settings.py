@@ -62,10 +62,13 @@ def test_paths_of_every_way_count_from_the_file_and_a_password_is_refused_by_its
 
 def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
     vault = "vault: {address: 'https://vault', ca: ca.pem, role_id: r, secret_id_file: secret-id}\n"
+    vault += "pki: {vault_role: pki/sign/nodes, ca: trusted.pem}\n"
     cluster = read_cluster(
         written(tmp_path, SMALLEST + "cql: {ca: pki/ca.crt}\nssh: {known_hosts: /etc/known}\n" + vault)
     )
     assert cluster.vault is not None
+    assert cluster.pki is not None
+    assert cluster.pki.ca == tmp_path / "trusted.pem"
     assert (cluster.vault.ca, cluster.vault.secret_id_file) == (tmp_path / "ca.pem", tmp_path / "secret-id")
     assert cluster.cql.ca == tmp_path / "pki" / "ca.crt"
     assert cluster.ssh.known_hosts == Path("/etc/known")
@@ -82,6 +85,8 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
         (SMALLEST + "ssh: {vault_role: a/sign/b, private_key: k, certificate: c}\n", "cluster.invalid", "vault_role"),
         (SMALLEST + "ssh: {vault_role: a/sign/b}\n", "cluster.invalid", "private_key"),
         (SMALLEST + "ssh: {vault_role: a/sign/b, private_key: k}\n", "cluster.invalid", "section vault"),
+        (SMALLEST + "pki: {vault_role: pki/sign/nodes}\n", "cluster.invalid", "section vault"),
+        (SMALLEST + "pki: {vault_role: pki/issue/nodes}\n", "cluster.invalid", "pki.vault_role"),  # keys of the vault
         (SMALLEST + "ssh: {vault_ttl: 0.5}\n", "cluster.invalid", "ssh.vault_ttl"),  # the vault reads 0 as its default
         (SMALLEST + "ssh: {vault_role: ../sign/hunter2, private_key: k}\n", "cluster.invalid", "ssh.vault_role"),
         (SMALLEST + "ssh: {vault_role: a/sign/b/hunter2, private_key: k}\n", "cluster.invalid", "ssh.vault_role"),

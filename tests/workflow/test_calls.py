@@ -11,6 +11,7 @@ from temporalio import activity
 import workflows
 from activities.activate import ActivateActivities
 from activities.cluster import ClusterActivities
+from activities.issuing import IssueActivities
 from activities.material import MaterialActivities
 from activities.planning import PlanningActivities
 from activities.prepare import PrepareActivities
@@ -21,6 +22,7 @@ from workflows import calls
 CLASSES = (
     ClusterActivities,
     MaterialActivities,
+    IssueActivities,
     PlanningActivities,
     PrepareActivities,
     ActivateActivities,

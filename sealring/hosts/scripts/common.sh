@@ -6,6 +6,18 @@ fail() { # CODE DETAIL
     exit 3
 }
 
+needs() { # TOOL
+    command -v "$1" >/dev/null 2>&1 || fail node.tool-missing "$1"
+}
+
+try() { # COMMAND...: one that says nothing when it is well; else its last words
+    said=$("$@" 2>&1) || fail node.openssl-failed "$(printf '%s' "$said" | tail -n 1)"
+}
+
+public_of() { # FILE: the digest of the public key in its first certificate
+    openssl x509 -in "$1" -noout -pubkey 2>/dev/null | openssl pkey -pubin -outform DER 2>/dev/null | sha256sum | cut -d ' ' -f 1
+}
+
 each() { # FUNCTION NAME PATH [NAME PATH]...
     call=$1
     shift
@@ -18,7 +30,7 @@ each() { # FUNCTION NAME PATH [NAME PATH]...
 # One script at a time on a node. The kernel drops the lock when the last process that holds it is gone,
 # so a killed script leaves none behind, and a child that outlives it (an `mv`) still counts.
 lock() {
-    command -v flock >/dev/null 2>&1 || fail node.tool-missing flock
+    needs flock
     [ -d "$state_dir" ] || mkdir -p "$state_dir"
     exec 9>>"$state_dir/lock"
     flock -w "$lock_wait" 9 || fail node.locked "$state_dir/lock"

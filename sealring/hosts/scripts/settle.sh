@@ -7,6 +7,17 @@ if [ -e "$state_dir/intent.json" ]; then mv -T -f "$state_dir/intent.json" "$sta
 sync "$state_dir"
 current=$(linked current)
 previous=$(linked previous)
+# A key that was made here and is in force lies in its generation now.
+for made in "$state_dir"/issue/*; do
+    if [ -f "$made/generation" ] && [ "$(cat "$made/generation")" = "$current" ]; then
+        rm -rf "$state_dir/issue/.gone"
+        mv -T "$made" "$state_dir/issue/.gone"
+    fi
+done
+if [ -d "$state_dir/issue" ]; then
+    rm -rf "$state_dir/issue/.gone" "$state_dir/issue/.new"
+    rmdir "$state_dir/issue" 2>/dev/null || :
+fi
 kept=0
 if [ -d "$tls_dir/generations" ]; then
     cd "$tls_dir/generations"

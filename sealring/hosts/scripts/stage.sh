@@ -21,7 +21,13 @@ size() { # FILE
     wc -c <"$1"
 }
 
-elsewhere() { # NAME SHA256: a file of another generation with this content
+elsewhere() { # NAME SHA256: a file with this content that was assembled here, or that another generation has
+    for other in "$state_dir"/issue/*/stores/"$1"; do
+        if [ -f "$other" ] && [ "$(digest "$other")" = "$2" ]; then
+            printf '%s' "$other"
+            return 0
+        fi
+    done
     case $known in
     *"$2  $1"*) ;;
     *) return 0 ;;
