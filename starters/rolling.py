@@ -1,0 +1,229 @@
+"""`sealring rollout` and `sealring rollback`: plan, start, follow and steer rollouts."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from sealring.models.rollout import Phase, RolloutReport, RolloutRequest
+from sealring.models.steering import Command, Resolution
+from sealring.settings import Settings
+from sealring.temporal.connect import client_for
+from starters import rollouts
+from starters.exits import exit_for, tell
+from starters.options import (
+    ApplyOption,
+    Budget,
+    Cluster,
+    Follow,
+    Json,
+    Material,
+    Nodes,
+    OnFailure,
+    Reason,
+    Waive,
+    WaveOption,
+    answer,
+    delivery,
+    mistake,
+    run,
+    whoami,
+)
+from starters.show import (
+    console,
+    show_plan,
+    show_report,
+    show_status,
+)
+from starters.watch import KINDS, watch
+
+rollout_app = typer.Typer(no_args_is_help=True, help="Plan, start, follow and steer rollouts.")
+
+
+@rollout_app.command("plan")
+def rollout_plan(
+    cluster: Cluster,
+    material: Material,
+    nodes: Nodes = None,
+    apply: ApplyOption = None,
+    wave: WaveOption = None,
+    waive: Waive = None,
+    as_json: Json = False,
+) -> None:
+    """Make the plan and stop there: nothing on any node is changed."""
+    request = _request(
+        cluster=cluster, material=delivery(material), nodes=nodes, apply=apply, wave=wave, waive=waive, dry_run=True
+    )
+    report = run(lambda settings: _to_the_end(settings, request), as_json=as_json)
+    plan = report.plan
+    if plan is not None and report.outcome is Phase.DONE:
+        answer(plan, lambda: show_plan(plan), as_json=as_json)
+    else:
+        answer(report, lambda: show_report(report), as_json=as_json)
+    raise typer.Exit(exit_for(report.outcome))
+
+
+@rollout_app.command("start")
+def rollout_start(
+    cluster: Cluster,
+    material: Material,
+    nodes: Nodes = None,
+    apply: ApplyOption = None,
+    wave: WaveOption = None,
+    failure_budget: Budget = None,
+    on_failure: OnFailure = None,
+    waive: Waive = None,
+    reason: Reason = "",
+    follow: Follow = True,
+    as_json: Json = False,
+) -> None:
+    """Bring a delivery to a ring."""
+    request = _request(
+        cluster=cluster,
+        material=delivery(material),
+        nodes=nodes,
+        apply=apply,
+        wave=wave,
+        failure_budget=failure_budget,
+        on_failure=on_failure,
+        waive=waive,
+        reason=reason,
+    )
+    _start(request, follow=follow, as_json=as_json)
+
+
+def rollback(
+    cluster: Cluster,
+    nodes: Nodes = None,
+    apply: ApplyOption = None,
+    wave: WaveOption = None,
+    reason: Reason = "",
+    follow: Follow = True,
+    as_json: Json = False,
+) -> None:
+    """Bring nodes back to the generation they served before: a rollout like any other, under the same lock."""
+    request = _request(cluster=cluster, goal="rollback", nodes=nodes, apply=apply, wave=wave, reason=reason)
+    _start(request, follow=follow, as_json=as_json)
+
+
+@rollout_app.command("watch")
+def rollout_watch(cluster: Cluster, as_json: Json = False) -> None:
+    """Follow the latest rollout of a ring until its end. Ctrl-C looks away; the rollout goes on."""
+    _follow(cluster, as_json=as_json)
+
+
+@rollout_app.command("status")
+def rollout_status(cluster: Cluster, as_json: Json = False) -> None:
+    """What the latest rollout of a ring is doing, what it waits for and which command answers."""
+
+    async def look(settings: Settings) -> Any:
+        client = await client_for(settings)
+        status = await rollouts.status(rollouts.rollout_of(client, cluster))
+        running = [(n.address, KINDS[n.state]) for n in status.nodes if n.state in KINDS]
+        steps = {a: await rollouts.node_step(client, cluster, a, kind) for a, kind in running}
+        return status, {address: step for address, step in steps.items() if step}
+
+    status, steps = run(look, as_json=as_json)
+    if as_json:
+        status = status.model_copy(
+            update={"pending": (*status.pending, *(p for s in steps.values() for p in s.pending))}
+        )
+    answer(status, lambda: show_status(status, steps), as_json=as_json)
+
+
+@rollout_app.command("report")
+def rollout_report(cluster: Cluster, as_json: Json = False) -> None:
+    """The report of the latest rollout of a ring, also while it runs."""
+
+    async def look(settings: Settings) -> RolloutReport:
+        client = await client_for(settings)
+        return await rollouts.ask(rollouts.rollout_of(client, cluster), "report", RolloutReport)
+
+    report = run(look, as_json=as_json)
+    answer(report, lambda: show_report(report), as_json=as_json)
+    if report.finished_at is not None:
+        raise typer.Exit(exit_for(report.outcome))
+
+
+@rollout_app.command("abort")
+def rollout_abort(cluster: Cluster, reason: Reason = "", as_json: Json = False) -> None:
+    """Start nothing more; nodes in flight are finished or taken back."""
+    _steer(cluster, "abort", Command, {"reason": reason}, as_json)
+
+
+@rollout_app.command("pause")
+def rollout_pause(cluster: Cluster, reason: Reason = "", as_json: Json = False) -> None:
+    """Hold before the next step, on nodes in flight too."""
+    _steer(cluster, "pause", Command, {"reason": reason}, as_json)
+
+
+@rollout_app.command("resume")
+def rollout_resume(cluster: Cluster, reason: Reason = "", as_json: Json = False) -> None:
+    """Go on after a pause."""
+    _steer(cluster, "resume", Command, {"reason": reason}, as_json)
+
+
+@rollout_app.command("resolve")
+def rollout_resolve(
+    cluster: Cluster,
+    node: Annotated[str, typer.Argument(help="Address of the node the question is about.")],
+    action: Annotated[str, typer.Argument(help="retry, skip or stop.")],
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Answer the decision that a rollout waits for."""
+    _steer(cluster, "resolve", Resolution, {"node": node, "action": action, "reason": reason}, as_json)
+
+
+def _request(**fields: Any) -> RolloutRequest:
+    given = {name: value for name, value in fields.items() if value not in (None, [])}
+    try:
+        return RolloutRequest.model_validate({**given, "requester": whoami()})
+    except ValidationError as error:
+        raise typer.Exit(tell(mistake(error), as_json=False)) from None
+
+
+def _start(request: RolloutRequest, *, follow: bool, as_json: bool) -> None:
+    async def begin(settings: Settings) -> str:
+        return (await rollouts.start(await client_for(settings), request)).id
+
+    identity = run(begin, as_json=as_json)
+    if follow:
+        _follow(request.cluster, as_json=as_json)
+    elif as_json:
+        print(f'{{"workflow": "{identity}"}}')
+    else:
+        console().print(f"started {identity}; follow it with: sealring rollout watch {request.cluster}")
+
+
+def _follow(cluster: str, *, as_json: bool) -> None:
+    async def look(settings: Settings) -> RolloutReport:
+        client = await client_for(settings)
+        if as_json:
+            return await rollouts.result(rollouts.rollout_of(client, cluster))
+        return await watch(client, cluster, console())
+
+    try:
+        report = run(look, as_json=as_json)
+    except KeyboardInterrupt:
+        print(f"\ndetached; the rollout goes on. Look again: sealring rollout watch {cluster}", file=sys.stderr)
+        return
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    raise typer.Exit(exit_for(report.outcome))
+
+
+async def _to_the_end(settings: Settings, request: RolloutRequest) -> RolloutReport:
+    client = await client_for(settings)
+    return await rollouts.result(await rollouts.start(client, request))
+
+
+def _steer(cluster: str, name: str, kind: type[Command | Resolution], word: dict[str, str], as_json: bool) -> None:
+    async def say(settings: Settings) -> Any:
+        said = kind.model_validate(word | {"by": whoami()})
+        client = await client_for(settings)
+        return await rollouts.steer(rollouts.rollout_of(client, cluster), name, said)
+
+    status = run(say, as_json=as_json)
+    answer(status, lambda: show_status(status, {}), as_json=as_json)
