@@ -5,7 +5,7 @@ workflow that meets it with a TypeError would be suspended for ever, and with it
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -53,7 +53,8 @@ def signalled(given: RawValue, wanted: type[Given]) -> Given | str | None:
     if not given.payload.metadata and not given.payload.data:
         return None
     try:
-        (word,) = workflow.payload_converter().from_payloads([given.payload], [wanted])
+        # JSON's null is how the stock CLI says nothing.
+        (word,) = workflow.payload_converter().from_payloads([given.payload], [cast(type, wanted | None)])
     except (SealringError, ValidationError) as error:
         return str(problem_of(error))
     if word is None or isinstance(word, wanted):

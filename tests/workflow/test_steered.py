@@ -152,6 +152,14 @@ async def test_words_without_an_argument_suspend_nothing(temporal_skipping: Work
             await handle.signal(word)
         with pytest.raises(WorkflowUpdateFailedError):
             await handle.execute_update("resolve")
+        # JSON's null is how the stock CLI says nothing.
+        node = temporal_skipping.client.get_workflow_handle(f"tls-node/wordless/{N1}")
+        await node.signal("pause", None)
+        await until(node, lambda step: step.paused, NodeStep)
+        await node.signal("resume", None)
+        await handle.signal("pause", None)
+        await until(handle, lambda status: status.phase is Phase.PAUSED)
+        await handle.signal("resume", None)
         go.set()
         assert (await handle.result()).outcome is Phase.DONE
 
