@@ -148,17 +148,15 @@ class Steered:
             self.progress.remark(f"signal {name} ignored: {error}")
 
     async def _relay(self, name: str) -> None:
-        """Tell the nodes in flight, one word at a time: of two under way at once the later may arrive first."""
-        if name == "abort":
-            for child in list(self.children.values()):
+        for child in list(self.children.values()):
+            if name == "abort":
                 child.cancel()
-        elif name in ("pause", "resume"):
-            async with self.relaying:
-                for child in list(self.children.values()):
-                    await self.tell(child)
+            elif name in ("pause", "resume"):
+                await self.tell(child)
         self.progress.publish()
 
     async def tell(self, child: workflow.ChildWorkflowHandle[Any, Any]) -> None:
-        """Tell a node what holds now."""
-        with suppress(ApplicationError):  # it ended meanwhile
-            await child.signal("pause" if self.progress.steering.paused else "resume")
+        """Tell a node what holds now. One word at a time: of two under way at once the later may arrive first."""
+        async with self.relaying:
+            with suppress(ApplicationError):  # it ended meanwhile
+                await child.signal("pause" if self.progress.steering.paused else "resume")

@@ -1,15 +1,17 @@
 """What the inventory runs on a host. Each prints key=value lines, except CONFIG, which prints the file."""
 
-PROCESS = r"""
+# Of a service that does not run: what it would be started with, where the unit itself says so.
+UNIT = r"""systemctl cat "$unit" 2>/dev/null | sed -n 's/^ExecStart=[-@:+!]*//p' | tr ' ' '\n' | sed 's/^/arg=/' """
+
+PROCESS = (
+    r"""
 printf 'boot=%s\nhertz=%s\n' "$(sed -n 's/^btime //p' /proc/stat)" "$(getconf CLK_TCK)"
-arguments=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | sed 's/^/arg=/') || :
+arguments=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | sed 's/^/arg=/')
 if [ -n "$arguments" ]; then printf '%s\n' "$arguments"; exit 0; fi
 # It ended since it was seen, as in a crash loop.
 """
-
-# Of a service that does not run: what it would be started with, where the unit itself says so.
-UNIT = r"""systemctl cat "$unit" 2>/dev/null | sed -n 's/^ExecStart=[-@:+!]*//p' | tr ' ' '\n' | sed 's/^/arg=/' """
-PROCESS += UNIT
+    + UNIT
+)
 
 # The first candidate that exists is the one; a file that may not be read is not skipped.
 CONFIG = r"""

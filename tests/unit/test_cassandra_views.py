@@ -1,6 +1,7 @@
 """What nodes print and answer, as members, opinions and findings; versions; the log."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from activities import verify
 from sealring.cassandra.members import (
     Opinion,
     Pulse,
@@ -258,3 +260,23 @@ def test_a_start_that_fails_for_tls_is_told_from_others() -> None:
     assert not other.tls
     assert start_failure(NEXT_START) is None
     assert start_failure(TLS_FAILURE.split("org.apache")[0]) is None, "its trace is still to come"
+
+
+@pytest.mark.parametrize(
+    ("answered", "asked", "verdict"), [((1, 2), 2, Verdict.PASS), ((2,), 1, Verdict.PASS), ((1, 1, 1), 3, Verdict.FAIL)]
+)
+async def test_an_observer_that_was_slow_is_asked_again_before_it_speaks_against_a_node(
+    monkeypatch: pytest.MonkeyPatch, answered: tuple[int, ...], asked: int, verdict: Verdict
+) -> None:
+    looks = iter(answered)
+
+    async def observed(*_: object) -> ClusterView:
+        return ring(node(1), node(2), observers=next(looks))
+
+    monkeypatch.setattr(verify, "observe_ring", observed)
+    monkeypatch.setattr(verify, "RING_PAUSES", (0.0, 0.0))
+    rings: Any = SimpleNamespace(pool=lambda _: SimpleNamespace(host=None))
+    bench: Any = SimpleNamespace(cluster=None, node=ME)
+    found = await verify.VerifyActivities(rings)._ring(bench)
+    assert next(f.verdict for f in found if f.check == "ring.observers") is verdict
+    assert len(answered) - len(list(looks)) == asked
