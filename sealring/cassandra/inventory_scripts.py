@@ -30,7 +30,8 @@ exit 4
 # Of the configuration that is known: whether it is still the same. No line when it may not be looked at.
 MARK = r"""stat -L -c 'mark=%Y %s %i %z' "$config" 2>/dev/null || true"""
 
-# Relative paths count from the process's directory (java.io.File), which only its user may ask for.
+# Relative paths count from the process's directory (java.io.File), which only its user may ask for. A process for each
+# folder above a store would be most of what a look costs: the shell cuts paths itself.
 DISK = r"""
 base=$(readlink "/proc/$process/cwd" 2>/dev/null) || base=$home
 for path; do
@@ -42,10 +43,10 @@ for path; do
   printf 'head=%s\n' "$head"
   [ -e "$full" ] || printf 'missing=%s\n' "$full"
   live=
-  at=$(dirname "$full")
-  while [ "$at" != / ]; do
-    if [ "${at##*/}" = "$link" ] && [ -L "$at" ]; then live=$(dirname "$at"); fi
-    at=$(dirname "$at")
+  at=$full
+  while [ "${at%/*}" != "$at" ]; do
+    at=${at%/*}
+    if [ "${at##*/}" = "$link" ] && [ -L "$at" ]; then live=${at%/*}; fi
   done
   printf 'live=%s\n' "$live"
   printf 'owner=%s\n' "$(stat -L -c '%U %G' "$full" 2>/dev/null || true)"

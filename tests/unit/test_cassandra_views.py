@@ -270,13 +270,12 @@ async def test_an_observer_that_was_slow_is_asked_again_before_it_speaks_against
 ) -> None:
     looks = iter(answered)
 
-    async def observed(*_: object) -> ClusterView:
+    async def view(_: str) -> ClusterView:
         return ring(node(1), node(2), observers=next(looks))
 
-    monkeypatch.setattr(verify, "observe_ring", observed)
     monkeypatch.setattr(verify, "RING_PAUSES", (0.0, 0.0))
-    rings: Any = SimpleNamespace(pool=lambda _: SimpleNamespace(host=None))
-    bench: Any = SimpleNamespace(cluster=None, node=ME)
+    rings: Any = SimpleNamespace(view=view)
+    bench: Any = SimpleNamespace(cluster=SimpleNamespace(name="lab"), node=ME)
     found = await verify.VerifyActivities(rings)._ring(bench)
     assert next(f.verdict for f in found if f.check == "ring.observers") is verdict
     assert len(answered) - len(list(looks)) == asked
