@@ -201,11 +201,16 @@ def _asked_of_disk(known: Known) -> tuple[dict[str, str], list[str]]:
     """Variables and arguments of DISK. Without a process: CASSANDRA_HOME as in a tarball, the parent of conf/."""
     service, home = known.process.service, dirname(dirname(known.path))
     variables = {"process": str(service.pid), "home": home, "link": LIVE_LINK}
-    return variables, [store.path for store in known.written.stores]
+    return variables, _written(known)
+
+
+def _written(known: Known) -> list[str]:
+    """The stores' paths as cassandra.yaml has them: two listeners may share a file, which is looked at once."""
+    return list(dict.fromkeys(store.path for store in known.written.stores))
 
 
 def _disk(known: Known, pairs: Sequence[tuple[str, str]]) -> Disk:
-    written = [store.path for store in known.written.stores]
+    written = _written(known)
     formats: dict[str, StoreFormat] = {}
     for path, head in zip(written, _values(pairs, "head"), strict=True):
         if head in _MAGIC:

@@ -30,16 +30,24 @@ exit 4
 # Of the configuration that is known: whether it is still the same. No line when it may not be looked at.
 MARK = r"""stat -L -c 'mark=%Y %s %i %z' "$config" 2>/dev/null || true"""
 
-# Relative paths count from the process's directory (java.io.File), which only its user may ask for. A process for each
-# folder above a store would be most of what a look costs: the shell cuts paths itself.
+# Relative paths count from the process's directory (java.io.File), which only its user may ask for. Processes would be
+# most of what a look costs: the shell cuts paths itself, and a running process has an owner to go by already.
 DISK = r"""
-base=$(readlink "/proc/$process/cwd" 2>/dev/null) || base=$home
+base=
+bytes() { head=$1$2$3$4; }
+owner=
 for path; do
-  case $path in /*) full=$path ;; *) full=$base/$path ;; esac
+  case $path in
+    /*) full=$path ;;
+    *)
+      if [ -z "$base" ]; then base=$(readlink "/proc/$process/cwd" 2>/dev/null) || base=$home; fi
+      full=$base/$path
+      ;;
+  esac
   printf 'path=%s\n' "$full"
   head=
   # A named pipe would be waited for.
-  if [ -f "$full" ]; then head=$(head -c 4 "$full" 2>/dev/null | od -An -tx1 | tr -d ' \n'); fi
+  if [ -f "$full" ]; then bytes $(od -An -v -tx1 -N4 "$full" 2>/dev/null || true) '' '' '' ''; fi
   printf 'head=%s\n' "$head"
   [ -e "$full" ] || printf 'missing=%s\n' "$full"
   live=
@@ -49,6 +57,9 @@ for path; do
     if [ "${at##*/}" = "$link" ] && [ -L "$at" ]; then live=${at%/*}; fi
   done
   printf 'live=%s\n' "$live"
-  printf 'owner=%s\n' "$(stat -L -c '%U %G' "$full" 2>/dev/null || true)"
+  if [ "$process" = 0 ] && [ -z "$owner" ] && [ -e "$full" ]; then
+    owner=$(stat -L -c '%U %G' "$full" 2>/dev/null || true)
+  fi
 done
+printf 'owner=%s\n' "$owner"
 """

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from pydantic import Field
 
-from sealring.hosts.manifest import Manifest, Place, make_manifest, names, parse_manifest, pieces, rest, sums
+from sealring.hosts.manifest import Manifest, Place, digest_of, make_manifest, names, parse_manifest, pieces, rest, sums
 from sealring.hosts.refusals import refusal
 from sealring.hosts.shell import Feed, Shell, number, one, run_script
 from sealring.models.base import Fact
@@ -228,12 +228,14 @@ def _base(place: Place) -> dict[str, str]:
 
 
 def _writing(place: Place, manifest: Manifest, rollout: str) -> dict[str, str]:
+    written = manifest.model_dump_json() + "\n"
     return {
         **_base(place),
         "id": manifest.id,
         "owner": f"{place.user}:{place.group}",
         "rollout": _token(rollout),
-        "manifest": manifest.model_dump_json() + "\n",
+        "manifest": written,
+        "manifest_sum": digest_of(written.encode()),
         "sums": sums(manifest),
     }
 
@@ -244,7 +246,7 @@ def _pairs(place: Place, address: str) -> list[str]:
 
 
 def _token(text: str) -> str:
-    """Text that may stand in intent.json as it is: the scripts read it with sed."""
+    """Text that may stand in intent.json as it is: the scripts look for its fields as texts."""
     if not _TOKEN.match(text):
         raise ValueError(f"not usable in an intent: {text!r}")
     return text

@@ -77,7 +77,7 @@ async def test_a_flip_killed_at_any_change_is_whole_and_can_be_finished_or_taken
         assert (node.link("current"), node.link("previous")) == (goal.id, previous.id)
         assert node.drafts() == []
         assert (await read_disk(whole, node.place)).in_force
-    assert number > (10 if layout == "slots" else 25), "the shims saw the changes"
+    assert number > (8 if layout == "slots" else 20), "the shims saw the changes"
     assert mixed == (layout == "in-place")
 
 
@@ -128,4 +128,4 @@ async def test_a_settle_killed_at_any_change_keeps_what_is_linked(tmp_path: Path
         state = await read_disk(whole, node.place)
         assert (set(state.generations), state.in_force, state.intent) == ({OLD.id, OLDER.id}, True, "")
         assert node.drafts() == []
-    assert changes > 3
+    assert changes > 2

@@ -1,7 +1,8 @@
 # Whether this user may replace the stores and keep what they are. Arguments: the paths of the store files.
 # One line for each obstacle; none: this user suits. Changes nothing.
 me=$(id -u)
-groups=" $(id -G) "
+groups=
+if [ "$me" != 0 ]; then groups=" $(id -G) "; fi
 
 obstacle() {
     printf 'obstacle=%s\n' "$1"
@@ -19,11 +20,8 @@ writable "$tls_dir/generations"
 writable "$state_dir"
 if [ -e "$state_dir/lock" ] && [ ! -w "$state_dir/lock" ]; then obstacle "may not write to $state_dir/lock"; fi
 # With slots the service reads our folders; a user may be known by number only.
-if [ "$layout" = slots ]; then
-    case $service_user in
-    "$(id -un)" | "$me") ;;
-    *) if [ "$me" != 0 ]; then obstacle "cannot make folders that $service_user may enter"; fi ;;
-    esac
+if [ "$layout" = slots ] && [ "$me" != 0 ] && [ "$service_user" != "$me" ] && [ "$service_user" != "$(id -un)" ]; then
+    obstacle "cannot make folders that $service_user may enter"
 fi
 for path in "$@"; do
     real=$(readlink -f "$path" || :)
@@ -31,9 +29,10 @@ for path in "$@"; do
     if [ ! -r "$real" ]; then
         obstacle "may not read $path"
     elif [ "$me" != 0 ]; then
-        if [ "$(stat -c %u "$real")" != "$me" ]; then obstacle "cannot keep the owner of $path"; fi
+        owner=$(stat -c '%u %g' "$real")
+        if [ "${owner% *}" != "$me" ]; then obstacle "cannot keep the owner of $path"; fi
         case $groups in
-        *" $(stat -c %g "$real") "*) ;;
+        *" ${owner#* } "*) ;;
         *) obstacle "cannot keep the group of $path" ;;
         esac
     fi

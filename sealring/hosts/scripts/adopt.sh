@@ -9,18 +9,25 @@ changed=no
 kept() {
     intact "$1" && (cd "$1" && printf '%s' "$sums" | sha256sum -c --strict --quiet) >/dev/null 2>&1
 }
+copy() { # NAME PATH...
+    left=$#
+    while [ "$left" -gt 0 ]; do
+        real=$(readlink -f "$2")
+        cp --preserve=all -- "$real" "$incoming/$1"
+        set -- "$@" "$real" "$incoming/$1"
+        shift 2
+        left=$((left - 2))
+    done
+    alike "$@"
+}
 if ! kept "$tls_dir/generations/$id"; then
     changed=yes
     open_incoming
-    copy() { # NAME PATH
-        real=$(readlink -f "$2")
-        cp --preserve=all -- "$real" "$incoming/$1"
-        alike "$real" "$incoming/$1"
-    }
-    each copy "$@"
+    copy "$@"
     close_incoming node.changed-meanwhile
 fi
-current=$(linked current)
+linked current
+current=$name
 if [ "$current" != "$id" ] && [ -z "$intent" ]; then
     changed=yes
     if [ -n "$current" ]; then relink previous "$current"; fi

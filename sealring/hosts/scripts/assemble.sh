@@ -26,7 +26,7 @@ store() { # NAME FORMAT: the password comes on stdin and goes on by a pipe; `pri
     esac
     printf 'store=%s %s %s\n' "$(digest "$folder/.stores/$1")" "$(wc -c <"$folder/.stores/$1")" "$1"
 }
-each store "$@"
+each 2 store "$@"
 sync "$folder/.stores"/*
 printf '%s\n' "$id" >"$folder/generation"
 mv -T "$folder/.stores" "$folder/stores"

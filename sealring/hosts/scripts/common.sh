@@ -1,5 +1,10 @@
 # Shared by every script; put in front of it. Expects tls_dir, state_dir, rollout where a function uses them.
 # What a script finds goes to stdout as key=value lines; `error=CODE DETAIL` and exit 3 is a refusal.
+# A process costs a node more than anything else here: the shell takes texts apart itself, one tool looks at all files
+# at once, and a function leaves its answer in a variable, for `$(...)` is a process. No here-documents: an older bash
+# writes them to /tmp, which may be full.
+newline='
+'
 
 fail() { # CODE DETAIL
     printf 'error=%s %s\n' "$1" "$2"
@@ -18,12 +23,37 @@ public_of() { # FILE: the digest of the public key in its first certificate
     openssl x509 -in "$1" -noout -pubkey 2>/dev/null | openssl pkey -pubin -outform DER 2>/dev/null | sha256sum | cut -d ' ' -f 1
 }
 
-each() { # FUNCTION NAME PATH [NAME PATH]...
-    call=$1
-    shift
+each() { # WIDTH FUNCTION WORD...: call it with the first words that are left, then drop WIDTH of them
+    width=$1 call=$2
+    shift 2
     while [ $# -gt 0 ]; do
-        "$call" "$1" "$2"
-        shift 2
+        "$call" "$@"
+        shift "$width"
+    done
+}
+
+some() { # MASK COMMAND WORD...: call it once, with those words of each group whose place in MASK is an x
+    mask=$1 call=$2
+    shift 2
+    left=$#
+    while [ "$left" -gt 0 ]; do
+        places=$mask
+        while [ -n "$places" ]; do
+            case $places in x*) set -- "$@" "$1" ;; esac
+            shift
+            places=${places#?}
+            left=$((left - 1))
+        done
+    done
+    "$call" "$@"
+}
+
+drop() { # PATH...: remove them; no process when none is there
+    for file; do
+        if [ -e "$file" ] || [ -L "$file" ]; then
+            rm -rf "$@"
+            return 0
+        fi
     done
 }
 
@@ -40,8 +70,17 @@ encoded() { # FILE of ours, in base64 on one line; what is too big for one is cu
     if [ -f "$1" ]; then head -c 1048576 "$1" | base64 -w 0; fi
 }
 
-intent_field() { # NAME
-    sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$state_dir/intent.json"
+intent_field() { # NAME: sets `field` to what `text` says of it, or to nothing
+    field=
+    case $text in
+    *"\"$1\":\""*'"'*)
+        field=${text##*"\"$1\":\""}
+        case $field in
+        *'"'*) field=${field%%'"'*} ;;
+        *) field= ;;
+        esac
+        ;;
+    esac
 }
 
 is_word() { # TEXT: one word that we may have written there, or nothing
@@ -50,30 +89,33 @@ is_word() { # TEXT: one word that we may have written there, or nothing
     esac
 }
 
-# Refuse when another rollout's intent is on the node; sets `intent` to ours or to nothing.
+# Refuse when another rollout's intent is on the node; sets `intent` to ours or to nothing. A continued intent keeps
+# `from` and `before`: what the links said before this rollout touched the node.
 guard() {
     intent=
     if [ -e "$state_dir/intent.json" ]; then
         [ -f "$state_dir/intent.json" ] || fail node.state-damaged "$state_dir/intent.json"
-        intent=$(intent_field rollout)
-        [ -n "$intent" ] || fail node.state-damaged "$state_dir/intent.json"
-        is_word "$intent" && is_word "$(intent_field from)" && is_word "$(intent_field previous)" \
+        text= more=
+        { IFS= read -r text || :; IFS= read -r more || :; } <"$state_dir/intent.json"
+        intent_field rollout
+        intent=$field
+        intent_field from
+        from=$field
+        intent_field previous
+        before=$field
+        [ -z "$more" ] && [ -n "$intent" ] && is_word "$intent" && is_word "$from" && is_word "$before" \
             || fail node.state-damaged "$state_dir/intent.json"
         [ "$intent" = "$rollout" ] || fail node.busy "$intent"
     fi
 }
 
-# `from` and `previous` are what the links said before this rollout touched the node; a continued intent keeps them.
 write_intent() { # STEP TO
-    if [ -n "$intent" ]; then
-        from=$(intent_field from)
-        before=$(intent_field previous)
-    else
-        from=$(linked current)
-        before=$(linked previous)
+    if [ -z "$intent" ]; then
+        from=$current
+        before=$previous
     fi
     draft="$state_dir/.intent.sealring"
-    rm -f "$draft"
+    drop "$draft"
     printf '{"rollout":"%s","step":"%s","to":"%s","from":"%s","previous":"%s"}\n' \
         "$rollout" "$1" "$2" "$from" "$before" >"$draft"
     sync "$draft"
@@ -89,11 +131,19 @@ is_id() { # TEXT: 64 hexadecimal digits
     [ ${#1} -eq 64 ]
 }
 
-linked() { # current|previous: the generation it points to, or nothing
-    target=$(readlink "$tls_dir/$1" || :)
-    name=${target#generations/}
-    if [ "$target" = "generations/$name" ] && is_id "$name"; then
-        printf '%s' "$name"
+links() { # sets `current` and `previous` to the generations that they point to, or to nothing
+    linked current
+    current=$name
+    linked previous
+    previous=$name
+}
+
+linked() { # current|previous: sets `name`
+    name=
+    if [ -L "$tls_dir/$1" ]; then
+        target=$(readlink "$tls_dir/$1" || :)
+        name=${target#generations/}
+        if [ "$target" != "generations/$name" ] || ! is_id "$name"; then name=; fi
     fi
 }
 
@@ -104,14 +154,50 @@ linkable() { # current|previous: something that is no link stands where our link
 }
 
 relink() { # current|previous ID: one rename(2)
-    rm -f "$tls_dir/.$1.sealring"
+    drop "$tls_dir/.$1.sealring"
     ln -s "generations/$2" "$tls_dir/.$1.sealring"
     mv -T -f "$tls_dir/.$1.sealring" "$tls_dir/$1"
     sync "$tls_dir"
 }
 
-digest() { # FILE: what is no file is like nothing else, and is not waited for
-    if [ -f "$1" ]; then sha256sum <"$1" | cut -d ' ' -f 1; else printf 'none:%s' "$1"; fi
+nothings=0
+digests() { # FILE...: sets `digests`, a word for each; what is no file is like nothing else, and is not waited for
+    digests=
+    if are_files "$@" && said=$(sha256sum "$@" 2>/dev/null); then
+        set -f
+        IFS=$newline
+        for line in $said; do
+            line=${line#\\} # stands before a name that had to be quoted
+            digests="$digests ${line%% *}"
+        done
+        unset IFS
+        set +f
+    else
+        for file; do
+            nothings=$((nothings + 1))
+            said=none:$nothings
+            if [ -f "$file" ]; then said=$(sha256sum <"$file") || said=none:$nothings; fi
+            digests="$digests ${said%% *}"
+        done
+    fi
+}
+
+are_files() { # FILE...: one or more
+    [ $# -gt 0 ] || return 1
+    for file; do
+        [ -f "$file" ] || return 1
+    done
+}
+
+next() { # sets `digest` to the next of `digests`
+    digest=${digests#* }
+    digest=${digest%% *}
+    digests=${digests#" $digest"}
+}
+
+digest() { # FILE
+    digests "$1"
+    printf '%s\n' "${digests# }"
 }
 
 # The sums cover every file of a generation, its manifest included.
@@ -121,32 +207,65 @@ intact() { # FOLDER
 
 # Whether a folder has a file of each name that `sums` has, whatever is in it.
 named() { # FOLDER
-    printf '%s' "$sums" | while read -r _ file; do
-        [ -f "$1/$file" ] || exit 1
+    set -f
+    IFS=$newline
+    # shellcheck disable=SC2086  # its lines are wanted
+    set -- "$1" $sums
+    unset IFS
+    set +f
+    folder=$1
+    shift
+    for line; do
+        [ -f "$folder/${line#*  }" ] || return 1
     done
 }
 
 attributes() { # FILE: everything that must survive its replacement
-    stat -c '%u:%g:%a' "$1"
-    stat -c '%C' "$1" 2>/dev/null || :
+    stat -c '%u:%g:%a:%C' "$1" 2>/dev/null || : # a system without labels answers `?` and is not well
     if command -v getfacl >/dev/null 2>&1; then getfacl -c -p -n "$1" 2>/dev/null || :; fi
     if command -v getfattr >/dev/null 2>&1; then getfattr -d -m '^user\.' --absolute-names "$1" 2>/dev/null | sed 1d; fi
 }
 
-# Owner, mode, ACL, extended attributes and SELinux label of REFERENCE; a fresh mtime, for Cassandra before 4.1.4
-# reloads by mtime.
+# Owner, mode, ACL, extended attributes and SELinux label of REFERENCE.
 like() { # REFERENCE FILE
     cp --attributes-only --preserve=all -- "$1" "$2"
-    touch -- "$2"
-    alike "$1" "$2"
 }
 
-alike() { # REFERENCE FILE
+# Whether all attributes are the same. Most often they are, and three processes say so for all pairs.
+alike() { # REFERENCE FILE [REFERENCE FILE]...
+    all_alike "$@" || each 2 pair_alike "$@"
+}
+
+pair_alike() { # REFERENCE FILE
     [ "$(attributes "$1")" = "$(attributes "$2")" ] || fail node.attributes "$1"
 }
 
+all_alike() { # REFERENCE FILE [REFERENCE FILE]...
+    twins $# "$(stat -c '%u:%g:%a:%C' "$@" 2>/dev/null || :)" "$newline" || return 1
+    if command -v getfacl >/dev/null 2>&1; then
+        twins $# "$(getfacl -c -p -n "$@" 2>/dev/null || :)" "$newline$newline" || return 1
+    fi
+    if command -v getfattr >/dev/null 2>&1; then
+        [ -z "$(getfattr -d -m '^user\.' --absolute-names "$@" 2>/dev/null || :)" ] || return 1
+    fi
+}
+
+twins() { # COUNT TEXT SEPARATOR: whether TEXT has COUNT pieces, the first like the second, the third like the fourth
+    left=$1 rest=$2$3
+    while [ "$left" -gt 0 ]; do
+        piece=${rest%%"$3"*}
+        rest=${rest#*"$3"}
+        if [ -z "$piece" ] || [ "$piece" != "${rest%%"$3"*}" ]; then return 1; fi
+        rest=${rest#*"$3"}
+        left=$((left - 2))
+    done
+    [ -z "$rest" ]
+}
+
+me=
 own() { # FILE...: root gives to the service; another user already is the owner
-    if [ "$(id -u)" = 0 ]; then chown "$owner" "$@"; fi
+    me=${me:-$(id -u)}
+    if [ "$me" = 0 ]; then chown "$owner" "$@"; fi
 }
 
 # An empty folder for a new generation. What interrupted tries left goes first: we hold the lock.
@@ -156,9 +275,8 @@ open_incoming() {
     if [ ! -d "$generations" ]; then
         mkdir -p -m 0700 "$generations"
     fi
-    own "$generations"
-    rm -rf "$generations"/.incoming-* "$generations"/.discard-*
-    trap 'rm -rf "$incoming"' EXIT
+    drop "$generations"/.incoming-* "$generations"/.discard-*
+    trap 'drop "$incoming"' EXIT
     mkdir -m 0700 "$incoming"
 }
 
@@ -166,10 +284,10 @@ open_incoming() {
 # file by file: with slots it may be in force.
 close_incoming() { # CODE: the refusal when the digests differ
     printf '%s' "$manifest" >"$incoming/manifest.json"
-    printf '%s%s  manifest.json\n' "$sums" "$(digest "$incoming/manifest.json")" >"$incoming/SHA256SUMS"
+    printf '%s%s  manifest.json\n' "$sums" "$manifest_sum" >"$incoming/SHA256SUMS"
     sync "$incoming"/*
     intact "$incoming" || fail "$1" "$id"
-    own "$incoming" "$incoming/manifest.json" "$incoming/SHA256SUMS"
+    own "$generations" "$incoming" "$incoming/manifest.json" "$incoming/SHA256SUMS"
     sync "$incoming"
     if [ -d "$generations/$id" ]; then
         for file in "$incoming"/*; do

@@ -2,11 +2,10 @@
 # too many go, oldest first.
 lock
 guard
-rm -f "$state_dir/.intent.sealring"
+drop "$state_dir/.intent.sealring"
 if [ -e "$state_dir/intent.json" ]; then mv -T -f "$state_dir/intent.json" "$state_dir/last.json"; fi
 sync "$state_dir"
-current=$(linked current)
-previous=$(linked previous)
+links
 # A key that was made here and is in force lies in its generation now.
 for made in "$state_dir"/issue/*; do
     if [ -f "$made/generation" ] && [ "$(cat "$made/generation")" = "$current" ]; then
@@ -30,5 +29,5 @@ if [ -d "$tls_dir/generations" ]; then
             printf 'removed=%s\n' "$id"
         fi
     done
-    rm -rf .incoming-* .partial-* .discard-*
+    drop .incoming-* .partial-* .discard-*
 fi

@@ -7,7 +7,8 @@ if [ -e "$state_dir/last.json" ]; then
     printf 'last_at=%s\n' "$(stat -c %Y "$state_dir/last.json")"
 fi
 for link in current previous; do
-    id=$(linked "$link")
+    linked "$link"
+    id=$name
     if [ -n "$id" ] && [ -r "$tls_dir/generations/$id/manifest.json" ]; then
         printf '%s=%s\n' "$link" "$id"
         printf '%s_manifest=%s\n' "$link" "$(encoded "$tls_dir/generations/$id/manifest.json")"
@@ -25,12 +26,20 @@ if [ -d "$tls_dir/generations" ]; then
         fi
     done
 fi
-for path in "$@"; do
-    if [ -e "$path" ] && [ ! -f "$path" ]; then
-        fail node.not-a-file "$path"
-    elif [ -r "$path" ]; then
-        printf 'store=%s %s\n' "$(digest "$path")" "$path"
-    elif [ -e "$path" ]; then
-        fail node.permission "$path"
+left=$#
+while [ "$left" -gt 0 ]; do
+    if [ -e "$1" ] && [ ! -f "$1" ]; then
+        fail node.not-a-file "$1"
+    elif [ -r "$1" ]; then
+        set -- "$@" "$1"
+    elif [ -e "$1" ]; then
+        fail node.permission "$1"
     fi
+    shift
+    left=$((left - 1))
+done
+digests "$@"
+for path; do
+    next
+    printf 'store=%s %s\n' "$digest" "$path"
 done

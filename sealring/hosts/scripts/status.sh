@@ -1,12 +1,24 @@
 # A unit and its process.
 command -v systemctl >/dev/null 2>&1 || fail node.tool-missing systemctl
-shown=$(systemctl show -p LoadState,ActiveState,SubState,MainPID,NRestarts,ControlGroup "$unit")
-property() { # NAME
-    printf '%s\n' "$shown" | sed -n "s/^$1=//p"
+properties() { # LINES of `systemctl show`
+    load= active= sub= pid= restarts= group=
+    set -f
+    IFS=$newline
+    for line in $1; do
+        case $line in
+        LoadState=*) load=${line#*=} ;;
+        ActiveState=*) active=${line#*=} ;;
+        SubState=*) sub=${line#*=} ;;
+        MainPID=*) pid=${line#*=} ;;
+        NRestarts=*) restarts=${line#*=} ;;
+        ControlGroup=*) group=${line#*=} ;;
+        esac
+    done
+    unset IFS
+    set +f
 }
-[ "$(property LoadState)" != not-found ] || fail node.service-missing "there is no unit $unit on this node"
-pid=$(property MainPID)
-group=$(property ControlGroup)
+properties "$(systemctl show -p LoadState,ActiveState,SubState,MainPID,NRestarts,ControlGroup "$unit")"
+[ "$load" != not-found ] || fail node.service-missing "there is no unit $unit on this node"
 # An init script under systemd has no main process (GuessMainPID=no): find Cassandra's among the unit's processes.
 if [ "${pid:-0}" = 0 ] && [ -n "$group" ]; then
     for processes in "/sys/fs/cgroup$group/cgroup.procs" "/sys/fs/cgroup/systemd$group/cgroup.procs"; do
@@ -16,11 +28,19 @@ if [ "${pid:-0}" = 0 ] && [ -n "$group" ]; then
         done <"$processes"
     done
 fi
-printf 'active=%s\nsub=%s\nrestarts=%s\n' "$(property ActiveState)" "$(property SubState)" "$(property NRestarts)"
+printf 'active=%s\nsub=%s\nrestarts=%s\n' "$active" "$sub" "$restarts"
+started() { # WORDS of /proc/PID/stat from the third on: the start is the 22nd
+    printf 'started=%s\n' "${20}"
+}
 # A process of a crash loop may end between two looks at it: then there is none.
-if [ "${pid:-0}" != 0 ] && stat=$(cat "/proc/$pid/stat" 2>/dev/null) &&
-    user=$(stat -c %U "/proc/$pid" 2>/dev/null) && group=$(stat -c %G "/proc/$pid" 2>/dev/null); then
-    # The command's name may hold spaces and brackets: fields are counted behind its last bracket. Start: field 22.
-    printf 'pid=%s\nstarted=%s\n' "$pid" "$(printf '%s' "$stat" | sed 's/.*) //' | cut -d ' ' -f 20)"
-    printf 'user=%s\ngroup=%s\n' "$user" "$group"
+stat=
+if [ "${pid:-0}" != 0 ]; then
+    # The command's name may hold spaces, brackets and newlines: words are counted behind its last bracket.
+    { while IFS= read -r line; do stat=$line; done <"/proc/$pid/stat"; } 2>/dev/null || stat=
+fi
+if [ -n "$stat" ] && owner=$(stat --printf 'user=%U\ngroup=%G' "/proc/$pid" 2>/dev/null); then
+    printf 'pid=%s\n' "$pid"
+    # shellcheck disable=SC2086  # its words are wanted
+    started ${stat##*) }
+    printf '%s\n' "$owner"
 fi

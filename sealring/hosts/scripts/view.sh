@@ -35,4 +35,4 @@ show() { # PATH FORMAT
     printf 'view=%s %s %s\n' "$(digest "$1")" "$(wc -c <"$1")" "$(shown "$1" "$2" | base64 -w 0)"
 }
 printf '#ready\n'
-each show "$@"
+each 2 show "$@"
