@@ -179,12 +179,14 @@ class Bench:
     async def _read(self, at: dict[str, str]) -> Files:
         """Stores by path, from where they are. Where keys stay on the nodes, no keystore is fetched."""
         if self.cluster.pki is None:
-            return {path: await self.host.read(where, become=self.place.become) for path, where in at.items()}
+            contents = await self.host.read_all(at.values(), become=self.place.become)
+            return {path: contents[where] for path, where in at.items()}
         keystores = [store for store in self.inventory.stores if store.role == "keystore" and store.path in at]
         asked = {at[store.path]: (store.format, self.password(store)) for store in keystores}
         views = await view_keystores(self.host, self.place, asked)
         trusted = [path for path, role in self.place.roles.items() if role == "truststore" and path in at]
-        files: Files = {path: await self.host.read(at[path], become=self.place.become) for path in trusted}
+        contents = await self.host.read_all((at[path] for path in trusted), become=self.place.become)
+        files: Files = {path: contents[at[path]] for path in trusted}
         return files | {store.path: views[at[store.path]] for store in keystores}
 
     async def kept(self, manifest: Manifest) -> Material:

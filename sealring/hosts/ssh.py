@@ -7,8 +7,9 @@ worker, channels for each connection (sshd's MaxSessions), and both for each bas
 
 import asyncio
 import contextlib
+import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
 
 import asyncssh
@@ -126,13 +127,41 @@ class Host:
             SealringError: `node.file-missing`, `node.not-a-file`, `node.file-unreadable`, `node.file-too-large`, and
                 all of `run`.
         """
-        script = assemble(load_script("read", common=False), {"path": path, "limit": str(limit + 1)}, ())
-        status, content, stderr = await self._converse(script.encode(), None, None, become)
-        if status != 0:
-            raise refusal(_READ_FAILURES.get(stderr.decode().strip(), "node.file-unreadable"), path, self.address)
-        if len(content) > limit:
-            raise refusal("node.file-too-large", f"{path} has more than {limit} bytes", self.address)
-        return content
+        return (await self.read_all((path,), become=become, limit=limit))[path]
+
+    async def read_all(
+        self, paths: Iterable[str], *, become: Become = "", limit: int = 1024 * 1024
+    ) -> dict[str, bytes]:
+        """The contents of some files by path, in one script: that costs a node as much as one file does.
+
+        Args:
+            paths: absolute paths on the node; one that is named twice is read once.
+            become: the user to read as.
+            limit: bytes of one file; a longer one is refused.
+
+        Raises:
+            SealringError: as `read`, for the first file that cannot be read.
+        """
+        wanted = list(dict.fromkeys(paths))
+        at_once = max(1, OUTPUT_LIMIT // (limit + 64))
+        found: dict[str, bytes] = {}
+        for begin in range(0, len(wanted), at_once):
+            found |= await self._read(wanted[begin : begin + at_once], become, limit)
+        return found
+
+    async def _read(self, paths: Sequence[str], become: Become, limit: int) -> dict[str, bytes]:
+        """Files whose contents one answer can hold."""
+        mark = secrets.token_hex(16)  # files may hold anything but what was drawn after they were written
+        script = assemble(load_script("read", common=False), {"limit": str(limit + 1), "mark": mark}, paths)
+        status, output, stderr = await self._converse(script.encode(), None, None, become)
+        contents = output.split(f"{mark}\n".encode())  # the last one: of the file that could not be read, or nothing
+        for path, content in zip(paths, contents, strict=False):
+            if len(content) > limit:
+                raise refusal("node.file-too-large", f"{path} has more than {limit} bytes", self.address)
+        if status != 0 or len(contents) <= len(paths):
+            code = _READ_FAILURES.get(stderr.decode(errors="replace").strip(), "node.file-unreadable")
+            raise refusal(code, paths[min(len(contents), len(paths)) - 1], self.address)
+        return dict(zip(paths, contents, strict=False))
 
     async def forward(self, host: str, port: int) -> tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]:
         """A TCP connection from this host to `host:port` (direct-tcpip). The caller closes the writer.

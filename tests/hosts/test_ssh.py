@@ -94,6 +94,31 @@ async def test_a_file_is_read_whole_or_refused(pool: HostPool, address: str, tmp
             assert caught.value.code == code
 
 
+async def test_files_are_read_together_whatever_is_in_them(pool: HostPool, address: str, tmp_path: Path) -> None:
+    contents = {
+        f"{tmp_path}/it's all": bytes(range(256)) * 100,
+        f"{tmp_path}/nothing": b"",
+        f"{tmp_path}/lines": b"\n\n0123456789abcdef0123456789abcdef\n\n",
+        f"{tmp_path}/no line": b"\0x",
+        **{f"{tmp_path}/large {number}": bytes([number]) * 1024 * 1024 for number in range(9)},  # more than one answer
+    }
+    for path, content in contents.items():
+        Path(path).write_bytes(content)  # noqa: ASYNC240 - a test may block
+    async with pool.host(address) as host:
+        assert await host.read_all([*contents, *contents]) == contents
+        assert await host.read_all([]) == {}
+        first, *_, last = contents
+        for bad, limit, code in (
+            (f"{tmp_path}/none", 25600, "node.file-missing"),
+            (str(tmp_path), 25600, "node.not-a-file"),
+            (last, 25600, "node.file-too-large"),
+        ):
+            for paths in ([first, bad, f"{tmp_path}/absent too"], [bad, last, first]):
+                with pytest.raises(SealringError) as caught:
+                    await host.read_all(paths, limit=limit)
+                assert (caught.value.code, bad in caught.value.message) == (code, True)
+
+
 # The pool
 
 

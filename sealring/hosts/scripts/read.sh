@@ -1,5 +1,13 @@
-# One file to stdout, at most LIMIT bytes. The kind of failure goes to stderr in one word.
-[ -e "$path" ] || { echo missing >&2; exit 4; }
-[ -f "$path" ] || { echo not-a-file >&2; exit 4; }
-[ -r "$path" ] || { echo unreadable >&2; exit 4; }
-exec head -c "$limit" "$path"
+# Files to stdout, at most LIMIT bytes of each, and behind each the mark on a line. Arguments: their paths.
+# The kind of failure goes to stderr in one word; it is the failure of the file behind the last mark.
+refuse() { # WORD
+    printf '%s\n' "$1" >&2
+    exit 4
+}
+for path; do
+    [ -e "$path" ] || refuse missing
+    [ -f "$path" ] || refuse not-a-file
+    [ -r "$path" ] || refuse unreadable
+    head -c "$limit" "$path"
+    printf '%s\n' "$mark"
+done
