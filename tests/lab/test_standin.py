@@ -3,6 +3,7 @@
 import os
 import signal
 import ssl
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,9 @@ from lab.authority import Authority, write_file
 from lab.ring import restart_node, service, view, wait_up
 from lab.spec import LabSpec, NodeSpec
 from lab.standin import frames
+from lab.standin.files import SHOWN
 from sealring.cassandra.operate import reload_tls
+from sealring.hosts.shell import load_script
 from tests.lab.ring_bench import Bench, install, material, restored
 
 pytestmark = pytest.mark.timeout(600)
@@ -52,6 +55,12 @@ def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < end, "not in time"
         time.sleep(0.05)
+
+
+def systemctl(node: NodeSpec, *words: str) -> dict[str, str]:
+    """What the node's own tool prints."""
+    done = subprocess.run([node.bin / "systemctl", *words], capture_output=True, text=True, check=True)
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
 
 def log(node: NodeSpec) -> str:
@@ -93,6 +102,17 @@ def test_what_it_cannot_answer_is_an_error(whole_ring: LabSpec) -> None:
             asked.execute("INSERT INTO app.data (key) VALUES (1)")
 
 
+@STAND_IN
+def test_what_a_look_asks_of_systemctl_is_answered_as_the_service_manager_does(whole_ring: LabSpec) -> None:
+    assert f"systemctl show -p {SHOWN} " in load_script("status"), "else every look takes the long way"
+    node = whole_ring.ring[0]
+    quickly = systemctl(node, "show", "-p", SHOWN, "cassandra")
+    asked = systemctl(node, "show", *(word for name in SHOWN.split(",") for word in ("-p", name)), "cassandra")
+    assert quickly == asked
+    assert asked["MainPID"] == service(node)["MainPID"]
+    assert systemctl(node, "show", "-p", SHOWN, "another")["LoadState"] == "not-found"
+
+
 def test_a_long_answer_takes_several_segments_and_a_broken_one_is_noticed() -> None:
     message = os.urandom(3 * frames.SEGMENT_BYTES // 2)
     sent = list(frames.segments(message))
@@ -121,6 +141,8 @@ async def test_a_killed_node_is_down_at_once_and_comes_back_as_another_generatio
         until(lambda: service(victim)["ActiveState"] == "activating")
         assert view(first)[victim.address] == "DN"
         assert view(victim) == {}
+        shown = systemctl(victim, "show", "-p", SHOWN, "cassandra")
+        assert (shown["ActiveState"], shown["MainPID"]) == ("activating", "0")
     finally:
         write_file(path, good, 0o600)
     until(lambda: service(victim)["ActiveState"] == "active")
