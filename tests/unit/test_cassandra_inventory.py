@@ -185,6 +185,12 @@ async def test_a_second_look_is_one_script_as_long_as_process_and_configuration_
             await process.wait()
 
 
+async def test_a_systemctl_that_fails_tells_nothing(computer: Computer) -> None:
+    (computer.home / "bin/systemctl").write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
+    with pytest.raises(SealringError, match="Failed to connect to bus"):
+        await computer.inspect()
+
+
 async def test_slots_are_recognised_by_the_current_link(computer: Computer) -> None:
     (computer.home / "tls/generations/one").mkdir(parents=True)
     (computer.home / "tls/current").symlink_to("generations/one")

@@ -30,7 +30,8 @@ while [ "$left" -gt 0 ]; do
 done
 some -x room "$@" | {
     read -r _
-    while read -r bytes inodes free mount; do
+    while [ $# -gt 0 ]; do
+        read -r bytes inodes free mount || : # a folder that df does not tell of has no numbers, which is refused
         # What may be written is not read-only; what may not be is looked up in a table that is long.
         if [ -w "$2" ]; then mode=rw; else mounted "$mount"; fi
         printf 'folder=%s %s %s %s %s\n' "$bytes" "$inodes" "$free" "$mode" "$1"

@@ -1,23 +1,24 @@
 # A unit and its process.
 command -v systemctl >/dev/null 2>&1 || fail node.tool-missing systemctl
-properties() { # LINES of `systemctl show`
+properties() { # LINES of `systemctl show`; what stands there twice is kept so, and refused as an answer
     load= active= sub= pid= restarts= group=
     set -f
     IFS=$newline
     for line in $1; do
         case $line in
-        LoadState=*) load=${line#*=} ;;
-        ActiveState=*) active=${line#*=} ;;
-        SubState=*) sub=${line#*=} ;;
-        MainPID=*) pid=${line#*=} ;;
-        NRestarts=*) restarts=${line#*=} ;;
-        ControlGroup=*) group=${line#*=} ;;
+        LoadState=*) load=$load${load:+$newline}${line#*=} ;;
+        ActiveState=*) active=$active${active:+$newline}${line#*=} ;;
+        SubState=*) sub=$sub${sub:+$newline}${line#*=} ;;
+        MainPID=*) pid=$pid${pid:+$newline}${line#*=} ;;
+        NRestarts=*) restarts=$restarts${restarts:+$newline}${line#*=} ;;
+        ControlGroup=*) group=$group${group:+$newline}${line#*=} ;;
         esac
     done
     unset IFS
     set +f
 }
-properties "$(systemctl show -p LoadState,ActiveState,SubState,MainPID,NRestarts,ControlGroup "$unit")"
+shown=$(systemctl show -p LoadState,ActiveState,SubState,MainPID,NRestarts,ControlGroup "$unit")
+properties "$shown"
 [ "$load" != not-found ] || fail node.service-missing "there is no unit $unit on this node"
 # An init script under systemd has no main process (GuessMainPID=no): find Cassandra's among the unit's processes.
 if [ "${pid:-0}" = 0 ] && [ -n "$group" ]; then
