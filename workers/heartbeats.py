@@ -42,5 +42,7 @@ class _Beating(ActivityInboundInterceptor):
 
 async def _beat(seconds: float, told: list[str]) -> None:
     while True:
+        await asyncio.sleep(
+            seconds
+        )  # first: most steps are over by then, and each beat is a call and a write to Temporal
         activity.heartbeat(*told)
-        await asyncio.sleep(seconds)
