@@ -31,7 +31,7 @@ class ActivateActivities:
         Raises:
             SealringError: `node.*`; `node.busy` when the node belongs to another rollout.
         """
-        async with self.rings.open(order.order.cluster, order.order.node) as bench:
+        async with self.rings.open(order.order.cluster, order.order.node, anew=True) as bench:
             return await flip(bench.host, bench.place, order.generation, rollout=order.order.rollout, step="activate")
 
     @activity.defn
@@ -44,7 +44,7 @@ class ActivateActivities:
             SealringError: `node.*`, `rollback.expired`, `rollback.unusable`.
         """
         node = order.order.node
-        async with self.rings.open(order.order.cluster, node) as bench:
+        async with self.rings.open(order.order.cluster, node, anew=True) as bench:
             kept = await read_manifest(bench.host, bench.place, order.generation)
             if kept.not_after <= datetime.now(UTC):
                 raise _unusable(
@@ -73,7 +73,7 @@ class ActivateActivities:
         Raises:
             SealringError: the host cannot be reached. A drain that does not end in time is a finding, not an error.
         """
-        async with self.rings.open(order.cluster, order.node) as bench:
+        async with self.rings.open(order.cluster, order.node, anew=True) as bench:
             if not bench.inventory.pid:
                 return Drained(started_at="")
             finding = await drain(bench.host, bench.cluster, become=bench.place.become)
@@ -87,9 +87,10 @@ class ActivateActivities:
             SealringError: `start.*`, `join.*`: it does not come back, and why.
         """
         node = order.order.node
-        async with self.rings.open(order.order.cluster, node) as bench:
+        async with self.rings.open(order.order.cluster, node, anew=True) as bench:
             since = None
             if bench.inventory.started_at == order.started_at or not bench.inventory.pid:
+                self.rings.forget(bench.cluster.name, node)
                 since = await restart(bench.host, bench.cluster, bench.inventory, become=bench.place.become)
             back = Return(
                 cluster=bench.cluster,
@@ -119,6 +120,8 @@ class ActivateActivities:
         return Readiness()
 
     async def _stays_well(self, order: NodeOrder) -> tuple[Finding, ...]:
+        if not order.rules.settle:
+            return ()  # it was seen well a moment ago, when it was verified
         await asyncio.sleep(order.rules.settle.total_seconds())
         view = await self.rings.view(order.cluster)
         about = [f for f in ring_findings(view) if f.node in ("", order.node.address)]

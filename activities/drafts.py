@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from temporalio import activity
 
 from activities.rings import Bench, Files
+from sealring.models.node import StoreFormat
 from sealring.pki.material import Material
 from sealring.pki.stores import write_keystore, write_truststore
 
@@ -37,14 +38,16 @@ class Drafts:
     def stores(self, key: Key, bench: Bench, material: Material) -> Files:
         """What the node's stores shall be, by path: those of an earlier try where they still fit, else new ones."""
         tried = self._files.get(key, {})
-        files = {
-            store.path: tried[store.path]
-            if store.path in tried and bench.holds(store, tried[store.path], material)
-            else write_keystore(material, store.format, bench.password(store))
-            if store.role == "keystore"
-            else write_truststore(material.trust, store.format, bench.password(store))
-            for store in bench.inventory.stores
-        }
+        made: dict[tuple[str, StoreFormat, str], bytes] = {}  # stores that are to be alike are written once
+        files: Files = {}
+        for store in bench.inventory.stores:
+            kind = store.role, store.format, bench.password(store)
+            if store.path in tried and bench.holds(store, tried[store.path], material):
+                files[store.path] = tried[store.path]
+            else:
+                if kind not in made:
+                    made[kind] = write(material, *kind)
+                files[store.path] = made[kind]
         if max(map(len, files.values()), default=0) > WORTH_BYTES:
             self._files[key] = files
             self._files.move_to_end(key)
@@ -57,9 +60,20 @@ class Drafts:
         self._files.pop(key, None)
 
 
+def write(material: Material, role: str, store_format: StoreFormat, password: str) -> bytes:
+    """A new store.
+
+    Raises:
+        SealringError: `store.*`.
+    """
+    if role == "keystore":
+        return write_keystore(material, store_format, password)
+    return write_truststore(material.trust, store_format, password)
+
+
 def tell_sent(done: int, total: int) -> None:
     """Say in the heartbeat how far a transfer has come."""
     told = progress.get(None)
-    if told is not None:
+    if told is not None and done < total:  # its end is told by the answer
         told[:] = [f"{done} of {total} bytes sent"]
         activity.heartbeat(*told)

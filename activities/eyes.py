@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from ssl import SSLContext
 
 from activities.rings import Bench, Rings
-from sealring.cassandra.probe import ClientIdentity, probe
+from sealring.cassandra.probe import ClientIdentity, client_context, probe
 from sealring.errors import SealringError, refuse
 from sealring.local_files import read_small
 from sealring.models.cluster import ClusterFile, NodeRef
@@ -34,18 +35,18 @@ async def look_from(
     Raises:
         SealringError: `probe.identity`, `cql.credentials`; with `patient` also the errors of class `retry`.
     """
-    identity = identity_of(bench.cluster)
+    identity = client_context(identity_of(bench.cluster))
     roots = worker_trust(bench.cluster) or bench.read_trust(await bench.files_in_force())
     now = datetime.now(UTC)
     direct = [probe(listener, identity=identity, roots=roots, at=now) for listener in bench.inventory.listeners]
-    through = [_through(rings, bench, peer, patient=patient) for peer in peers]
+    through = [_through(rings, bench, peer, identity, patient=patient) for peer in peers]
     own, others = await asyncio.gather(asyncio.gather(*direct), asyncio.gather(*through))
     return (*own, *(served for group in others for served in group))
 
 
-async def _through(rings: Rings, bench: Bench, peer: NodeRef, *, patient: bool) -> list[Served]:
+async def _through(rings: Rings, bench: Bench, peer: NodeRef, identity: SSLContext, *, patient: bool) -> list[Served]:
     try:
-        return await _looks(rings, bench, peer)
+        return await _looks(rings, bench, peer, identity)
     except SealringError as error:
         if patient and error.retryable:
             raise
@@ -53,7 +54,7 @@ async def _through(rings: Rings, bench: Bench, peer: NodeRef, *, patient: bool) 
         return [Served(listener=li, vantage=peer.address, problem=problem) for li in bench.inventory.listeners]
 
 
-async def _looks(rings: Rings, bench: Bench, peer: NodeRef) -> list[Served]:
+async def _looks(rings: Rings, bench: Bench, peer: NodeRef, identity: SSLContext) -> list[Served]:
     roots = await rings.trust_of(bench.cluster.name, peer)
     async with rings.pool(bench.cluster).host(peer.address) as host:
         return [
@@ -61,7 +62,7 @@ async def _looks(rings: Rings, bench: Bench, peer: NodeRef) -> list[Served]:
                 listener,
                 vantage=peer.address,
                 open=host.forward,
-                identity=identity_of(bench.cluster),
+                identity=identity,
                 roots=roots,
                 at=datetime.now(UTC),
             )

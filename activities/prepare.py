@@ -14,7 +14,6 @@ from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.facts import HostFacts, read_facts, room_findings
 from sealring.hosts.generations import adopt, read_disk, read_manifest, settle, stage_generation
 from sealring.hosts.privileges import prove
-from sealring.hosts.service import status
 from sealring.models.base import short
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.rollout import NodeOrder, Readiness, Transferred
@@ -52,7 +51,7 @@ class PrepareActivities:
                 _passed(order, "node.reachable", f"as {bench.host.user}; configured in {bench.inventory.config_path}"),
                 _passed(order, "node.stores", f"the stores in force open and hold leaf {short(leaf)}"),
                 *room_findings(facts, address=order.node.address, needed_bytes=room, needed_files=len(files)),
-                await self._service(order, bench),
+                self._service(order, bench),
                 *_passwords(order, bench),
                 _drift(order, bench),
                 await self._sudo(order, bench),
@@ -70,7 +69,7 @@ class PrepareActivities:
         Raises:
             SealringError: `node.*`, `store.*`.
         """
-        async with self.rings.open(order.cluster, order.node) as bench:
+        async with self.rings.open(order.cluster, order.node, anew=True) as bench:
             disk = await read_disk(bench.host, bench.place)
             if disk.current is not None and disk.in_force and disk.whole:
                 return Readiness(current=disk.current)
@@ -150,9 +149,9 @@ class PrepareActivities:
             node=order.node.address,
         )
 
-    async def _service(self, order: NodeOrder, bench: Bench) -> Finding:
+    def _service(self, order: NodeOrder, bench: Bench) -> Finding:
         unit = bench.cluster.service.name
-        found = await status(bench.host, unit)
+        found = bench.inspection.known.process.service
         if found.active:
             return _passed(order, "node.service", f"{unit} runs as {bench.inventory.service_user}")
         remedy = "start it and wait until its peers see it up"
@@ -189,7 +188,7 @@ class PrepareActivities:
         if set(names) != set(bench.place.roles):
             return "its files are for other stores than cassandra.yaml names now"
         files = await bench.files_of(order.target.generation, names)
-        wrong = [store.path for store in bench.inventory.stores if not bench.holds(store, files[store.path], material)]
+        wrong = [store.path for store in bench.differing(files, material)]
         return (
             f"not the delivered content, or not with the password of cassandra.yaml: {', '.join(wrong)}"
             if wrong

@@ -1,12 +1,12 @@
 """The rings that a worker works on: their cluster files, their SSH connections, and one node opened for work."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 from activities.sharing import Shared
-from sealring.cassandra.host_look import Known
 from sealring.cassandra.inventory import Inspection, inventory
 from sealring.cassandra.observe import observe_ring
 from sealring.errors import Actor, SealringError, refuse
@@ -15,7 +15,6 @@ from sealring.hosts.manifest import Manifest, Place, digest_of, names, place_of
 from sealring.hosts.node_keys import view_keystores
 from sealring.hosts.privileges import choose_become
 from sealring.hosts.refusals import refusal
-from sealring.hosts.shell import Become
 from sealring.hosts.ssh import Host, HostPool
 from sealring.models.base import short
 from sealring.models.cluster import ClusterFile, NodeRef
@@ -29,6 +28,8 @@ from sealring.settings import load_cluster
 from sealring.sources.signing import sign_key
 from sealring.sources.vault import Vault
 
+RECENT_SECONDS = 10.0
+
 Files = dict[str, bytes | View]  # by store path: its content, or what the node shows of a keystore that stays there
 
 
@@ -39,9 +40,11 @@ class Rings:
         """`folder` holds the cluster files."""
         self.folder = folder
         self._pools: dict[str, HostPool] = {}
-        self._known: dict[tuple[str, str], tuple[Known, Become]] = {}
+        self._files: dict[str, tuple[tuple[int, ...], ClusterFile]] = {}
+        self._opened: dict[tuple[str, str], Bench] = {}
         self._views: Shared[str, ClusterView] = Shared()
         self._trusted: Shared[tuple[str, str], Certificates] = Shared()
+        self._parsed: dict[tuple[str, str], tuple[bytes, Certificates]] = {}
         self._vaults: dict[str, Vault] = {}
 
     def file(self, name: str) -> ClusterFile:
@@ -50,14 +53,23 @@ class Rings:
         Raises:
             SealringError: `cluster.*`.
         """
-        return load_cluster(self.folder, name)
+        try:
+            found = (self.folder / f"{name}.yaml").stat()
+            mark = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+        except (OSError, ValueError):
+            return load_cluster(self.folder, name)  # says what is wrong
+        if name not in self._files or self._files[name][0] != mark:
+            self._files[name] = mark, load_cluster(self.folder, name)
+        return self._files[name][1]
 
     def pool(self, cluster: ClusterFile) -> HostPool:
         """The ring's connections; new ones when its ssh section changed."""
         pool = self._pools.get(cluster.name)
         if pool is None or pool.settings != cluster.ssh:
             pool = self._pools[cluster.name] = HostPool(cluster.ssh, self._sign(cluster))
-            self._known = {key: known for key, known in self._known.items() if key[0] != cluster.name}  # another login
+            self._opened = {
+                key: bench for key, bench in self._opened.items() if key[0] != cluster.name
+            }  # another login
         return pool
 
     def _sign(self, cluster: ClusterFile) -> Sign | None:
@@ -96,16 +108,21 @@ class Rings:
         self._pools.clear()
 
     @asynccontextmanager
-    async def open(self, name: str, node: NodeRef, *, running: bool = False) -> AsyncIterator["Bench"]:
+    async def open(
+        self, name: str, node: NodeRef, *, running: bool = False, anew: bool = False
+    ) -> AsyncIterator["Bench"]:
         """Open one node: connect, read what runs there and how it is configured.
 
-        What an earlier opening read of process and configuration is not read again while both are the same.
+        A look that is not older than RECENT_SECONDS is used again: the steps of one node follow each other at once, and
+        each looks longer than that. After that time, process and configuration are looked at, and read again when they
+        are not what they were.
 
         Args:
             name: the cluster.
             node: the node.
             running: a thorough look: compare the settings of the running process with the file too, which costs a CQL
                 session, and ask again who may write there.
+            anew: look, however short ago the last look was: what follows cannot be taken back, or is evidence.
 
         Raises:
             SealringError: `cluster.*`, `ssh.*`, `inventory.*`, `config.*`. None that is raised while the node is open
@@ -113,19 +130,40 @@ class Rings:
         """
         cluster = self.file(name)
         async with self.pool(cluster).host(node.address) as host:
-            known, become = self._known.get((name, node.address), (None, ""))
-            inspection = await inventory(host, cluster, node, running=running, known=known)
-            place = place_of(inspection.inventory)
-            if running or inspection.known is not known:
-                become = await choose_become(host, place, login=host.user, sudo=cluster.service.sudo)
-                self._known[name, node.address] = inspection.known, become
+            before = self._opened.get((name, node.address))
+            if before and not (running or anew) and before.fits(cluster, node):
+                bench = replace(before, host=host)
+            else:
+                bench = await self._look(cluster, node, host, before, running=running)
+            inspection = bench.inspection
             try:
-                yield Bench(cluster, node, host, inspection, replace(place, become=become))
+                yield bench
             except SealringError as error:
+                self.forget(name, node)  # what was seen may be the reason
                 # Words of the node (nodetool, system.log, a script's stderr) may quote its configuration.
                 error.message = inspection.passwords.hidden_in(error.message)
                 error.args = (error.message,)
                 raise
+
+    def forget(self, name: str, node: NodeRef) -> None:
+        """Something happened on the node: the next opening looks anew."""
+        if bench := self._opened.get((name, node.address)):
+            self._opened[name, node.address] = replace(bench, looked_at=-RECENT_SECONDS)
+
+    async def _look(
+        self, cluster: ClusterFile, node: NodeRef, host: Host, before: "Bench | None", *, running: bool
+    ) -> "Bench":
+        looked_at = monotonic()
+        known = before.inspection.known if before else None
+        inspection = await inventory(host, cluster, node, running=running, known=known)
+        place = place_of(inspection.inventory)
+        if before and inspection.known is known and not running:
+            become = before.place.become
+        else:
+            become = await choose_become(host, place, login=host.user, sudo=cluster.service.sudo)
+        bench = Bench(cluster, node, host, inspection, replace(place, become=become), looked_at)
+        self._opened[cluster.name, node.address] = bench
+        return bench
 
     async def view(self, name: str) -> ClusterView:
         """The ring as its observers see it; activities that ask at the same time share one observation.
@@ -143,13 +181,29 @@ class Rings:
             SealringError: the peer cannot be read.
         """
 
-        async def read() -> Certificates:
-            async with self.open(name, peer) as bench:
-                store = next(store for store in bench.inventory.stores if store.role == "truststore")
-                data = await bench.host.read(store.path, become=bench.place.become)
-                return bench.read_trust({store.path: data}, store)
+        key = name, peer.address
 
-        return await self._trusted.ask((name, peer.address), read)
+        async def read() -> Certificates:
+            bench = self._opened.get(key)
+            if bench is not None:
+                # Where it lies is known; a look at process and configuration would cost the peer ten times as much.
+                try:
+                    async with self.pool(self.file(name)).host(peer.address) as host:
+                        return await parse(replace(bench, host=host))
+                except SealringError as error:
+                    if error.retryable:
+                        raise
+            async with self.open(name, peer) as bench:
+                return await parse(bench)
+
+        async def parse(bench: Bench) -> Certificates:
+            store = next(store for store in bench.inventory.stores if store.role == "truststore")
+            data = await bench.host.read(store.path, become=bench.place.become)
+            if key not in self._parsed or self._parsed[key][0] != data:
+                self._parsed[key] = data, bench.read_trust({store.path: data}, store)
+            return self._parsed[key][1]
+
+        return await self._trusted.ask(key, read)
 
 
 @dataclass(frozen=True)
@@ -161,6 +215,15 @@ class Bench:
     host: Host
     inspection: Inspection
     place: Place
+    looked_at: float = 0.0  # time.monotonic()
+
+    def fits(self, cluster: ClusterFile, node: NodeRef) -> bool:
+        """Whether this look is recent, and was made with the same cluster file."""
+        return (
+            monotonic() - self.looked_at < RECENT_SECONDS
+            and (self.cluster, self.node) == (cluster, node)
+            and self.inventory.pid != 0
+        )
 
     @property
     def inventory(self) -> NodeInventory:
@@ -227,17 +290,26 @@ class Bench:
         first, trusting = keystores[0], truststores[0]
         material = read_keystore(files[first.path], first.format, self.password(first), self.where(first))
         trust = self.read_trust(files, trusting)
-        for store in self.inventory.stores:
-            if not self.holds(store, files[store.path], replace(material, trust=trust)):
-                beside = first if store.role == "keystore" else trusting
-                raise refuse(
-                    "node.stores-differ",
-                    f"{store.path} and {beside.path} hold different {store.role} content",
-                    "this version delivers one certificate to all listeners: make them alike first",
-                    actor=Actor.CASSANDRA_ADMIN,
-                    node=self.node.address,
-                )
+        for store in self.differing(files, replace(material, trust=trust)):
+            beside = first if store.role == "keystore" else trusting
+            raise refuse(
+                "node.stores-differ",
+                f"{store.path} and {beside.path} hold different {store.role} content",
+                "this version delivers one certificate to all listeners: make them alike first",
+                actor=Actor.CASSANDRA_ADMIN,
+                node=self.node.address,
+            )
         return replace(material, trust=trust)
+
+    def differing(self, files: Files, material: Material) -> Iterator[StoreFile]:
+        """The stores that do not have this material as their content. Equal bytes are opened once: it takes long."""
+        held: dict[tuple[str, str, str, bytes | View], bool] = {}
+        for store in self.inventory.stores:
+            content = store.role, store.format, self.password(store), files[store.path]
+            if content not in held:
+                held[content] = self.holds(store, files[store.path], material)
+            if not held[content]:
+                yield store
 
     def read_trust(self, files: Files, store: StoreFile | None = None) -> Certificates:
         """The authorities of a truststore; default: the first one."""

@@ -38,7 +38,7 @@ class VerifyActivities:
             SealringError: the host cannot be reached: no verdict then.
         """
         node = order.order.node
-        async with self.rings.open(order.order.cluster, node) as bench:
+        async with self.rings.open(order.order.cluster, node, anew=True) as bench:
             integrity, served, ring = await asyncio.gather(
                 self._integrity(bench, order.generation),
                 look_from(self.rings, bench, order.order.target.vantages, patient=_again(datetime.now(UTC))),

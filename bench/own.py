@@ -23,8 +23,11 @@ from lab.spec import NET, STAND_IN, TEMPORAL_PORT, LabSpec, NodeSpec
 
 FIRST = 4
 _NET = NET + 4  # the hosts of the other tools are below, a checkout has eight nets
-CLUSTER: Mapping[str, Mapping[str, Any]] = {"ssh": {"max_logins": 32}, "rollout": {"wave": "rack", "max_parallel": 64}}
-"""What an operator of a large fleet would set; all else is as shipped."""
+CLUSTER: Mapping[str, Mapping[str, Any]] = {
+    "ssh": {"max_logins": 32},
+    "rollout": {"wave": "rack", "max_parallel": 64, "settle": 0},
+}
+"""What an operator of a large fleet would set; all else is as shipped. A wait is no work: `settle` is left out."""
 
 
 @contextmanager

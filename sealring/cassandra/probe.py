@@ -46,7 +46,7 @@ async def probe(
     *,
     vantage: str = "worker",
     open: Connector = direct,
-    identity: ClientIdentity | None = None,
+    identity: ClientIdentity | ssl.SSLContext | None = None,
     roots: Sequence[x509.Certificate] = (),
     at: datetime | None = None,
     connect_timeout: float = 10.0,
@@ -58,7 +58,8 @@ async def probe(
         listener: where to go; its address is also the one that the certificate must carry.
         vantage: whose eyes these are: `worker`, or the address of the peer that `open` goes through.
         open: makes the stream, given host and port.
-        identity: presented when the listener asks for a client certificate.
+        identity: presented when the listener asks for a client certificate; or what `client_context` made of it, for
+            several probes.
         roots: the authorities that the vantage trusts; empty: `trusted` stays None.
         at: the moment at which validity is judged (UTC); default: now.
         connect_timeout: seconds until the stream stands.
@@ -71,7 +72,7 @@ async def probe(
     Raises:
         SealringError: probe.identity, when the client identity cannot be read.
     """
-    context = _context(identity)
+    context = identity if isinstance(identity, ssl.SSLContext) else client_context(identity)
     for attempt in range(ATTEMPTS):
         seen = await _look(context, listener, open, connect_timeout, handshake_timeout)
         if not seen.reset:
@@ -160,7 +161,12 @@ class _Seen:
     milliseconds: float = 0.0
 
 
-def _context(identity: ClientIdentity | None) -> ssl.SSLContext:
+def client_context(identity: ClientIdentity | None) -> ssl.SSLContext:
+    """What the handshakes of probes are made with.
+
+    Raises:
+        SealringError: probe.identity.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # The probe is there to see what is served, good or bad, so the handshake must not end at a bad certificate. It
     # judges the chain itself (`explain_path`), and before that sends nothing but a CQL OPTIONS frame, which is public.

@@ -196,7 +196,9 @@ class RolloutSettings(Input):
     vantages: int = Field(
         2, ge=1, le=Many, description="Peers through which every listener is probed, besides the worker."
     )
-    settle: Pause = Field(timedelta(seconds=3), description="A node must stay well this long.")
+    settle: Pause = Field(
+        timedelta(seconds=3), description="A node must stay well this long; 0: one look, by its verification."
+    )
 
 
 class VaultSettings(Input):
