@@ -70,7 +70,9 @@ MATTER_MOST = (
     ("host key changed", "verify"),
     ("another rollout's intent", "activate"),
 )
-"""Played by `make test`, on a stand-in."""
+"""Played on a stand-in: by `make test`, and by `make test-ring` those of LONG."""
+
+LONG = ("control worker killed", "second worker takes over, first wakes", "host key changed")
 
 
 def rings() -> dict[str, list[LabSpec]]:

@@ -8,7 +8,7 @@ import pytest
 
 from lab import tools
 from lab.spec import NET, LabSpec
-from tests.chaos.cells import MATTER_MOST
+from tests.chaos.cells import LONG, MATTER_MOST
 from tests.chaos.faults import FAULTS
 from tests.chaos.play import Cell, play
 from tests.chaos.scene import Scene, built
@@ -26,7 +26,8 @@ def scene() -> Iterator[Scene]:
 
 def _param(fault: str, step: str) -> Any:
     alone = FAULTS[fault].root and os.geteuid() != 0
-    return pytest.param(fault, step, marks=pytest.mark.skipif(alone, reason="only root can mount a small disk"))
+    marks = [pytest.mark.skipif(alone, reason="only root can mount a small disk")]
+    return pytest.param(fault, step, marks=[*marks, pytest.mark.long] if fault in LONG else marks)
 
 
 @pytest.mark.criterion("H8")

@@ -13,7 +13,7 @@ from lab.ring import kill_node, wait_up
 from lab.spec import NATIVE_PORT, LabSpec
 from lab.tally import Second, Tally
 
-pytestmark = [pytest.mark.ring, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.ring, pytest.mark.timeout(900)]
 
 RATE = 100.0
 REPLICATION = "ALTER KEYSPACE load WITH replication = {{'class': 'NetworkTopologyStrategy', '{}': {}}}"

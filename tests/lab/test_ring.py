@@ -101,6 +101,7 @@ def test_a_killed_node_is_brought_back_by_its_service_manager(whole_ring: LabSpe
     life.wait_up(whole_ring)
 
 
+@pytest.mark.long
 def test_a_node_with_a_corrupt_keystore_crash_loops_until_it_is_healed(whole_ring: LabSpec) -> None:
     node = whole_ring.ring[0]
     faults.corrupt(node, "keystore.p12")
@@ -133,6 +134,7 @@ def small() -> Iterator[LabSpec]:
     shutil.rmtree(spec.root)
 
 
+@pytest.mark.long
 def test_down_leaves_nothing_even_after_crashes(small: LabSpec) -> None:
     said: list[str] = []
     lifecycle.up(small, said.append)

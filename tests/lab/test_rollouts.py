@@ -33,7 +33,7 @@ def load(whole_ring: LabSpec) -> Iterator[LoadProcess]:
 
 
 @pytest.mark.criterion("H13", "K5", "R1", "V3", "A4", "O1", "H17")
-@pytest.mark.parametrize(("apply", "seconds"), [("reload", 120), ("restart", 300)])
+@pytest.mark.parametrize(("apply", "seconds"), [("reload", 120), pytest.param("restart", 300, marks=pytest.mark.long)])
 def test_new_certificates_under_load_without_a_failed_query(
     engine: Engine, load: LoadProcess, apply: str, seconds: int
 ) -> None:

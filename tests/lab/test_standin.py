@@ -26,7 +26,9 @@ from tests.lab.ring_bench import Bench, install, material, restored
 
 pytestmark = pytest.mark.timeout(600)
 STAND_IN = pytest.mark.parametrize("ring", ["stand-in"], indirect=True)
-ANY = pytest.mark.parametrize("ring", [pytest.param("5.0", marks=pytest.mark.ring), "stand-in"], indirect=True)
+ANY = pytest.mark.parametrize(
+    "ring", [pytest.param("5.0", marks=[pytest.mark.ring, pytest.mark.long]), "stand-in"], indirect=True
+)
 
 
 def client(spec: LabSpec) -> ssl.SSLContext:
