@@ -148,15 +148,15 @@ async def test_words_without_an_argument_suspend_nothing(temporal_skipping: Work
     async with serving(temporal_skipping, ring):
         handle = await start(temporal_skipping, deploy("wordless"))
         await asyncio.wait_for(reached.wait(), PATIENCE)
-        for word in ("resume", "resolve", "pause", "resume"):
-            await handle.signal(word)
-        with pytest.raises(WorkflowUpdateFailedError):
-            await handle.execute_update("resolve")
-        # JSON's null is how the stock CLI says nothing.
+        # JSON's null is how the stock CLI says nothing. The node first: later the rollout tells it things too.
         node = temporal_skipping.client.get_workflow_handle(f"tls-node/wordless/{N1}")
         await node.signal("pause", None)
         await until(node, lambda step: step.paused, NodeStep)
         await node.signal("resume", None)
+        for word in ("resume", "resolve", "pause", "resume"):
+            await handle.signal(word)
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update("resolve")
         await handle.signal("pause", None)
         await until(handle, lambda status: status.phase is Phase.PAUSED)
         await handle.signal("resume", None)
