@@ -2,29 +2,18 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import (
-    ActivityError,
-    ApplicationError,
-    ChildWorkflowError,
-    FailureError,
-    WorkflowAlreadyStartedError,
-)
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from sealring.errors import Actor, ErrorClass, SealringError
-    from sealring.models.base import short
-    from sealring.models.evidence import BLOCKING
+    from sealring.errors import SealringError
     from sealring.models.plan import Plan, Target, Wave
     from sealring.models.problem import Problem
     from sealring.models.rollout import (
         ClusterQuestion,
         MaterialQuestion,
         MatrixQuestion,
-        NodeOrder,
-        NodeOutcome,
         NodeState,
         Phase,
         PlanQuestion,
@@ -38,13 +27,11 @@ with workflow.unsafe.imports_passed_through():
     from sealring.planning.waivers import in_force, refuse_expired
     from sealring.temporal.failures import problem_of
     from workflows import calls
-    from workflows.activation import NodeActivation
+    from workflows.children import NodeChildren
     from workflows.doors import one_argument
-    from workflows.preparation import NodePreparation
+    from workflows.problems import complaint, refusal, stop
     from workflows.progress import Progress
-    from workflows.steered import Steered
 
-PREPARE, ACTIVATE = "tls-prepare", "tls-node"  # ids of the nodes' workflows begin so
 GATE_TRIES = 12
 GATE_PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
 
@@ -61,7 +48,7 @@ class Ended(Exception):
 
 
 @workflow.defn(name="CertificateRollout")
-class CertificateRollout(Steered):
+class CertificateRollout(NodeChildren):
     """Brings the nodes of a ring from the generation they serve to the one they should serve.
 
     The workflow id is `tls-rollout/<cluster>`: it is the cluster's lock. Renewal and rollback take the same way.
@@ -126,7 +113,7 @@ class CertificateRollout(Steered):
         if workflow.info().workflow_id != lock:
             raise Ended(
                 Phase.REFUSED,
-                _stop(
+                stop(
                     "input.workflow-id", f"workflow id: {workflow.info().workflow_id}, expected {lock}", f"use {lock}"
                 ),
             )
@@ -170,7 +157,7 @@ class CertificateRollout(Steered):
         self.stop_if_aborted()
         refused = [o for o in self.progress.outcomes.values() if o.state in (NodeState.REFUSED, NodeState.UNTOUCHED)]
         if refused:
-            raise Ended(Phase.REFUSED, _refusal(refused))
+            raise Ended(Phase.REFUSED, refusal(refused))
 
     async def activate_in_waves(self, plan: Plan) -> None:
         """Wave by wave; between two waves no child runs, so the history may be cut there."""
@@ -225,62 +212,7 @@ class CertificateRollout(Steered):
         """Asked before every step that starts something new; a cancel that raced with a result is seen here too."""
         if self.progress.steering.aborted or workflow.cancellation_reason() is not None:
             reason = self.progress.steering.reason or "cancelled"
-            raise Ended(Phase.ABORTED, _stop("rollout.aborted", reason, "start it again when you are ready"))
-
-    async def prepare(self, target: Target) -> NodeOutcome:
-        """One node's preparation, as a child workflow."""
-        self.progress.mark(target.node.address, NodeState.PREPARING)
-        return await self.child(NodePreparation.run, PREPARE, self.order(target), NodeState.REFUSED)
-
-    async def activate(self, target: Target) -> NodeOutcome:
-        """One node's activation, as a child workflow."""
-        self.progress.mark(target.node.address, NodeState.ACTIVATING)
-        # Terminated, say: nobody knows how far it came.
-        return await self.child(NodeActivation.run, ACTIVATE, self.order(target), NodeState.BROKEN)
-
-    async def child(self, run: Any, prefix: str, order: NodeOrder, otherwise: NodeState) -> NodeOutcome:
-        """Run a node's workflow; its id is the node's lock, across all rollouts."""
-        address = order.node.address
-        try:
-            handle = await workflow.start_child_workflow(
-                run,
-                order,
-                id=f"{prefix}/{order.cluster}/{address}",
-                parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-                static_summary=_summary(prefix, order.target),
-            )
-            self.children[address] = handle
-            # What was said while it was being started has not come to it.
-            if self.progress.steering.aborted:
-                handle.cancel()
-            elif self.progress.steering.paused:
-                await self.tell(handle)
-            outcome: NodeOutcome = await handle
-        except WorkflowAlreadyStartedError as error:
-            outcome = NodeOutcome(address=address, state=NodeState.UNTOUCHED, problem=problem_of(error))
-        except ChildWorkflowError as error:
-            problem = problem_of(error)
-            state = NodeState.UNTOUCHED if problem.code == "cancelled" and prefix == PREPARE else otherwise
-            outcome = NodeOutcome(address=address, state=state, problem=problem)
-        finally:
-            self.children.pop(address, None)
-        self.progress.note(outcome)
-        return outcome
-
-    def order(self, target: Target) -> NodeOrder:
-        """What a node's workflow must know."""
-        plan = self.progress.plan
-        assert plan is not None
-        return NodeOrder(
-            cluster=self.request.cluster,
-            rollout=workflow.info().first_execution_run_id,
-            target=target,
-            material=plan.material,
-            waive=self.request.waive,
-            rules=plan.rules,
-            before=self.progress.outcomes[target.node.address].before,
-        )
+            raise Ended(Phase.ABORTED, stop("rollout.aborted", reason, "start it again when you are ready"))
 
     async def weigh(self, wave: Wave) -> None:
         """After a wave: go on within the failure budget, else stop, or ask where the cluster's rules say so."""
@@ -289,7 +221,7 @@ class CertificateRollout(Steered):
         targets = {target.node.address: target for target in wave.targets}
         while budget_spent(self.progress.counted(), plan.rules.failure_budget):
             failed = failed_nodes(self.progress.counted())[-1]
-            problem = failed.problem or _complaint(failed)
+            problem = failed.problem or complaint(failed)
             self.stop_if_aborted()
             if plan.rules.on_failure == "stop" or failed.address not in targets:
                 raise Ended(Phase.FAILED, problem)
@@ -341,40 +273,3 @@ class CertificateRollout(Steered):
         """Cancel is abort."""
         self.progress.steering = self.progress.steering.aborting(workflow.cancellation_reason() or "cancelled")
         await self._relay("abort")
-
-
-def _summary(prefix: str, target: Target) -> str:
-    what = f"{target.node} for {short(target.generation)}"
-    return f"prepare {what}" if prefix == PREPARE else f"activate {what} by {target.apply}"
-
-
-def _stop(code: str, message: str, remedy: str) -> Problem:
-    return Problem(code=code, message=message, error_class=ErrorClass.STOP, actor=Actor.OPERATOR, remedy=remedy)
-
-
-def _complaint(outcome: NodeOutcome) -> Problem:
-    """Why a node ended where it should not, when only its findings say so: prepared again, it was refused."""
-    finding = next((f for f in reversed(outcome.findings) if f.verdict in BLOCKING), None)
-    if finding is None:
-        return _stop("node.failed", f"{outcome.address} ended {outcome.state.value}", "look at its findings")
-    problem = _stop(finding.check, finding.message, finding.remedy)
-    return problem.model_copy(update={"actor": finding.actor, "node": outcome.address})
-
-
-def _refusal(refused: list[NodeOutcome]) -> Problem:
-    """All refusals in one text, the first one's code and remedy."""
-    texts = []
-    for outcome in refused[:5]:
-        blocking = [f for f in outcome.findings if f.verdict in BLOCKING]
-        texts += [str(outcome.problem)] if outcome.problem else [f"{outcome.address}: {f.message}" for f in blocking]
-    first = refused[0]
-    finding = next((f for f in first.findings if f.verdict in BLOCKING), None)
-    more = f"; and {len(refused) - 5} more nodes" if len(refused) > 5 else ""
-    cause = first.problem or Problem(
-        code=finding.check if finding else "preflight.refused",
-        message="",
-        actor=finding.actor if finding else Actor.OPERATOR,
-        remedy=finding.remedy if finding else "",
-    )
-    message = f"preparation refused, nothing was touched: {'; '.join(texts)}{more}"
-    return cause.model_copy(update={"message": message, "error_class": ErrorClass.STOP, "node": first.address})

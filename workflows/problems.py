@@ -1,0 +1,42 @@
+"""What a rollout says about why it goes no further."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from sealring.errors import Actor, ErrorClass
+    from sealring.models.evidence import BLOCKING
+    from sealring.models.problem import Problem
+    from sealring.models.rollout import NodeOutcome
+
+
+def stop(code: str, message: str, remedy: str) -> Problem:
+    """The operator does something, then starts again."""
+    return Problem(code=code, message=message, error_class=ErrorClass.STOP, actor=Actor.OPERATOR, remedy=remedy)
+
+
+def complaint(outcome: NodeOutcome) -> Problem:
+    """Why a node ended where it should not, when only its findings say so: prepared again, it was refused."""
+    finding = next((f for f in reversed(outcome.findings) if f.verdict in BLOCKING), None)
+    if finding is None:
+        return stop("node.failed", f"{outcome.address} ended {outcome.state.value}", "look at its findings")
+    problem = stop(finding.check, finding.message, finding.remedy)
+    return problem.model_copy(update={"actor": finding.actor, "node": outcome.address})
+
+
+def refusal(refused: list[NodeOutcome]) -> Problem:
+    """All refusals in one text, the first one's code and remedy."""
+    texts = []
+    for outcome in refused[:5]:
+        blocking = [f for f in outcome.findings if f.verdict in BLOCKING]
+        texts += [str(outcome.problem)] if outcome.problem else [f"{outcome.address}: {f.message}" for f in blocking]
+    first = refused[0]
+    finding = next((f for f in first.findings if f.verdict in BLOCKING), None)
+    more = f"; and {len(refused) - 5} more nodes" if len(refused) > 5 else ""
+    cause = first.problem or Problem(
+        code=finding.check if finding else "preflight.refused",
+        message="",
+        actor=finding.actor if finding else Actor.OPERATOR,
+        remedy=finding.remedy if finding else "",
+    )
+    message = f"preparation refused, nothing was touched: {'; '.join(texts)}{more}"
+    return cause.model_copy(update={"message": message, "error_class": ErrorClass.STOP, "node": first.address})
