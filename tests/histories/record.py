@@ -6,7 +6,7 @@ import asyncio
 import re
 from pathlib import Path
 
-from temporalio.client import WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.testing import WorkflowEnvironment
 
 from sealring.temporal.attributes import register_search_attributes
@@ -14,6 +14,8 @@ from sealring.temporal.plugin import sealring_plugin
 from tests.conftest import STARTING, installed_program
 from tests.workflow.fakes import FakeRing, dead, distrusted
 from tests.workflow.story import deploy, serving, start
+from tests.workflow.test_issuing import FakePki, issue
+from tests.workflow.test_issuing import serving as issuing
 
 FOLDER = Path(__file__).parent
 
@@ -46,10 +48,18 @@ async def main() -> None:
                     ("preparation", f"tls-prepare/{name}/127.0.0.1"),
                     ("activation", f"tls-node/{name}/127.0.0.{2 if name == 'rolled-back' else 1}"),
                 ):
-                    history = await environment.client.get_workflow_handle(identity).fetch_history()
-                    # Who and where are nobody's business in a repository, and play no part in replay.
-                    text = re.sub(r'"identity": "[^"]*"', '"identity": "recorder"', history.to_json())
-                    (FOLDER / f"{name}.{kind}.json").write_text(text)
+                    await keep(environment.client, identity, f"{name}.{kind}")
+        async with issuing(environment, FakeRing(), FakePki("127.0.0.2")):
+            await issue(environment, {"cluster": "by-node", "path": "/d/june"}, identity="tls-issue/by-node")
+            await keep(environment.client, "tls-issue/by-node", "by-node.issue")
+
+
+async def keep(client: Client, identity: str, name: str) -> None:
+    """Write a history down."""
+    history = await client.get_workflow_handle(identity).fetch_history()
+    # Who and where are nobody's business in a repository, and play no part in replay.
+    text = re.sub(r'"identity": "[^"]*"', '"identity": "recorder"', history.to_json())
+    (FOLDER / f"{name}.json").write_text(text)
 
 
 if __name__ == "__main__":

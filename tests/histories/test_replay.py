@@ -14,7 +14,7 @@ GALLERY = sorted(Path(__file__).parent.glob("*.json"))
 
 
 def test_there_is_a_gallery() -> None:
-    assert len(GALLERY) >= 9
+    assert len(GALLERY) >= 10
 
 
 @pytest.mark.parametrize("file", GALLERY, ids=lambda file: file.stem)
@@ -25,6 +25,7 @@ def test_a_recorded_history_replays(file: Path) -> None:
         "rollout": f"tls-rollout/{cluster}",
         "preparation": f"tls-prepare/{cluster}/{node}",
         "activation": f"tls-node/{cluster}/{node}",
+        "issue": f"tls-issue/{cluster}",
     }[kind]
     history = WorkflowHistory.from_json(identity, file.read_text())
     replayer = Replayer(workflows=WORKFLOWS, plugins=[sealring_plugin(None)])
