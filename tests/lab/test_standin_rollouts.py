@@ -188,6 +188,7 @@ def test_a_second_rollout_of_the_same_ring_is_told_about_the_first(engine: Engin
 
 def test_ctrl_c_in_watch_detaches_and_the_rollout_goes_on(engine: Engine, whole_ring: LabSpec, tmp_path: Path) -> None:
     engine.cli("rollout", "start", "lab", "-m", str(engine.deliver()), "--no-watch")
+    assert engine.cli("rollout", "pause", "lab").returncode == 0  # else it may be over before anybody looks
     watching = subprocess.Popen(
         [BIN / "sealring", "rollout", "watch", "lab"],
         env=engine.environment,
@@ -201,4 +202,5 @@ def test_ctrl_c_in_watch_detaches_and_the_rollout_goes_on(engine: Engine, whole_
     _, told = watching.communicate(timeout=60)
     assert "the rollout goes on" in told
     assert watching.returncode == 0
+    assert engine.cli("rollout", "resume", "lab").returncode == 0
     assert engine.cli("rollout", "watch", "lab", "--json").returncode == Exit.DONE
