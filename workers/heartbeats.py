@@ -42,7 +42,6 @@ class _Beating(ActivityInboundInterceptor):
 
 async def _beat(seconds: float, told: list[str]) -> None:
     while True:
-        await asyncio.sleep(
-            seconds
-        )  # first: most steps are over by then, and each beat is a call and a write to Temporal
+        # Most steps are over by then, and each beat is a call to Temporal and a write to its database.
+        await asyncio.sleep(seconds)
         activity.heartbeat(*told)
