@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from activities import rings
-from activities.rings import Bench, Rings
+from activities.rings import Bench, Files, Rings
 from sealring.errors import SealringError, passing
 from sealring.models.cluster import NodeRef
 from sealring.models.node import StoreFile
@@ -141,10 +141,10 @@ def test_stores_with_equal_bytes_are_opened_once(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Bench, "holds", holds)
     monkeypatch.setattr(Bench, "password", lambda *_: "same")
-    alike = {store.path: b"good" for store in stores}
+    alike: Files = {store.path: b"good" for store in stores}
     assert list(bench.differing(alike, MATERIAL)) == []
     assert [path for path, _ in asked] == ["/tls/0.p12", "/tls/2.p12"]
-    bad = {**alike, "/tls/1.p12": b"bad"}
+    bad: Files = {**alike, "/tls/1.p12": b"bad"}
     assert [store.path for store in bench.differing(bad, MATERIAL)] == ["/tls/1.p12"]
     monkeypatch.setattr(Bench, "password", lambda _, store: store.path)
     asked.clear()
