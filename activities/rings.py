@@ -67,9 +67,8 @@ class Rings:
         pool = self._pools.get(cluster.name)
         if pool is None or pool.settings != cluster.ssh:
             pool = self._pools[cluster.name] = HostPool(cluster.ssh, self._sign(cluster))
-            self._opened = {
-                key: bench for key, bench in self._opened.items() if key[0] != cluster.name
-            }  # another login
+            # Another login sees other things.
+            self._opened = {key: bench for key, bench in self._opened.items() if key[0] != cluster.name}
         return pool
 
     def _sign(self, cluster: ClusterFile) -> Sign | None:
@@ -153,6 +152,7 @@ class Rings:
     async def _look(
         self, cluster: ClusterFile, node: NodeRef, host: Host, before: "Bench | None", *, running: bool
     ) -> "Bench":
+        self.forget(cluster.name, node)  # until this look has succeeded, nothing is known
         looked_at = monotonic()
         known = before.inspection.known if before else None
         inspection = await inventory(host, cluster, node, running=running, known=known)
@@ -180,7 +180,6 @@ class Rings:
         Raises:
             SealringError: the peer cannot be read.
         """
-
         key = name, peer.address
 
         async def read() -> Certificates:
@@ -193,7 +192,7 @@ class Rings:
                 except SealringError as error:
                     if error.retryable:
                         raise
-            async with self.open(name, peer) as bench:
+            async with self.open(name, peer, anew=True) as bench:
                 return await parse(bench)
 
         async def parse(bench: Bench) -> Certificates:

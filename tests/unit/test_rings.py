@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from activities.rings import Bench, Files, Rings
 from sealring.errors import SealringError, passing
 from sealring.models.cluster import NodeRef
 from sealring.models.node import StoreFile
+from sealring.pki.stores import write_truststore
 from tests.unit.pki_maker import make, material
 
 NODE = NodeRef(host_id="n1", address="127.0.0.1", internode_address="127.0.0.1", datacenter="dc1", rack="r1")
@@ -30,15 +32,21 @@ class Node:
     """What a look at the node sees, and how often it was looked at."""
 
     def __init__(self) -> None:
-        self.looks, self.pid, self.read = 0, 7, list[str]()
+        self.looks, self.pid = 0, 7
+        self.fault: SealringError | None = None
+        self.password = "password"
 
     async def look(self, *_: object, **__: object) -> Any:
         self.looks += 1
+        if self.fault:
+            raise self.fault
         store = SimpleNamespace(role="truststore", path="/tls/truststore.p12", format="PKCS12")
         return SimpleNamespace(
             inventory=SimpleNamespace(pid=self.pid, stores=(store,)),
             known=self.pid,
-            passwords=SimpleNamespace(hidden_in=lambda text: text, of=lambda _: "password"),
+            passwords=SimpleNamespace(
+                hidden_in=lambda text: text, of=partial(lambda password, _: password, self.password)
+            ),
         )
 
 
@@ -99,6 +107,39 @@ async def test_after_an_error_and_when_told_to_forget_it_is_looked_at_anew(ring:
     ring.forget("lab", NODE)
     await opened(ring)
     assert node.looks == 3
+
+
+async def test_a_look_that_failed_leaves_no_older_one_to_go_by(ring: Rings, node: Node) -> None:
+    await opened(ring)
+    node.fault = passing("ssh.lost", "the connection was lost")
+    with pytest.raises(SealringError):
+        await opened(ring, anew=True)
+    node.fault = None
+    await opened(ring)
+    assert node.looks == 3
+
+
+async def test_a_peers_trust_is_read_without_a_look_and_with_one_when_it_does_not_open(
+    ring: Rings, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody changed the truststore and its password a moment after the look."""
+    read = list[str]()
+
+    async def file(path: str, **_: object) -> bytes:
+        read.append(path)
+        return write_truststore(MATERIAL.trust, "PKCS12", node.password)
+
+    @asynccontextmanager
+    async def host(_: str) -> AsyncIterator[Any]:
+        yield SimpleNamespace(user="deploy", read=file)
+
+    monkeypatch.setattr(Rings, "pool", lambda *_: SimpleNamespace(host=host))
+    await opened(ring)
+    assert await ring.trust_of("lab", NODE) == MATERIAL.trust
+    assert node.looks == 1
+    node.password = "another"
+    assert await ring.trust_of("lab", NODE) == MATERIAL.trust
+    assert node.looks == 2
 
 
 async def test_a_node_without_a_process_is_looked_at_each_time(ring: Rings, node: Node) -> None:
