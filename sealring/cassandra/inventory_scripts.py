@@ -54,8 +54,9 @@ for path; do
   at=$full
   while [ "${at%/*}" != "$at" ]; do
     at=${at%/*}
-    if [ "${at##*/}" = "$link" ] && [ -L "$at" ]; then live=${at%/*}; fi
+    if [ "${at##*/}" = "$link" ] && [ -L "$at" ]; then live=${at%/*}/; fi
   done
+  while case $live in ?*/) ;; *) false ;; esac; do live=${live%/}; done
   printf 'live=%s\n' "$live"
   if [ "$process" = 0 ] && [ -z "$owner" ] && [ -e "$full" ]; then
     owner=$(stat -L -c '%U %G' "$full" 2>/dev/null || true)

@@ -174,6 +174,16 @@ async def test_an_unreadable_intent_stops_everything(node: Node, shell: LocalShe
         assert caught.value.code == "node.state-damaged"
 
 
+async def test_an_intent_with_more_lines_than_we_write_stops_a_flip(node: Node, shell: LocalShell) -> None:
+    await prepared(node, shell)
+    ours = '{"rollout":"r1","step":"flip","to":"","from":"","previous":""}\n'
+    for more in ('{"rollout":"r2"}', '\n{"rollout":"r2"}\n'):
+        Path(node.place.state_dir, "intent.json").write_text(ours + more)
+        with pytest.raises(SealringError, match=r"node\.state-damaged"):
+            await flip(shell, node.place, NEW.id, rollout="r1")
+        assert node.in_force() == node.files("old")
+
+
 @pytest.mark.criterion("K1", "H17")
 async def test_a_generation_that_is_damaged_missing_or_not_prepared_is_not_put_in_force(
     node: Node, shell: LocalShell

@@ -191,6 +191,13 @@ async def test_a_systemctl_that_fails_tells_nothing(computer: Computer) -> None:
         await computer.inspect()
 
 
+async def test_a_doubled_slash_does_not_make_another_folder_of_a_slot(computer: Computer) -> None:
+    (computer.home / "tls/current").symlink_to("generations/one")
+    home = computer.home
+    found = await computer.inspect(keystore=f"{home}/tls//current//k", truststore=f"{home}/tls/current/t")
+    assert (found.inventory.layout, found.inventory.tls_dir) == ("slots", f"{home}/tls")
+
+
 async def test_slots_are_recognised_by_the_current_link(computer: Computer) -> None:
     (computer.home / "tls/generations/one").mkdir(parents=True)
     (computer.home / "tls/current").symlink_to("generations/one")

@@ -96,7 +96,7 @@ guard() {
     if [ -e "$state_dir/intent.json" ]; then
         [ -f "$state_dir/intent.json" ] || fail node.state-damaged "$state_dir/intent.json"
         text= more=
-        { IFS= read -r text || :; IFS= read -r more || :; } <"$state_dir/intent.json"
+        { IFS= read -r text || :; if IFS= read -r more; then more=yes; fi; } <"$state_dir/intent.json" # blank or not
         intent_field rollout
         intent=$field
         intent_field from
