@@ -90,8 +90,8 @@ class ActivateActivities:
         async with self.rings.open(order.order.cluster, node, anew=True) as bench:
             since = None
             if bench.inventory.started_at == order.started_at or not bench.inventory.pid:
-                self.rings.forget(bench.cluster.name, node)
                 since = await restart(bench.host, bench.cluster, bench.inventory, become=bench.place.become)
+                self.rings.forget(bench.cluster.name, node)
             back = Return(
                 cluster=bench.cluster,
                 node=node,

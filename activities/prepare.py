@@ -113,7 +113,7 @@ class PrepareActivities:
         Raises:
             SealringError: `node.*`, `material.*`.
         """
-        async with self.rings.open(order.cluster, order.node) as bench:
+        async with self.rings.open(order.cluster, order.node, anew=True) as bench:
             facts = await read_facts(bench.host, bench.place, become=bench.place.become)
             if order.material is None:
                 return Readiness(findings=await self._kept(order, bench, facts))

@@ -42,9 +42,10 @@ class Rings:
         self._pools: dict[str, HostPool] = {}
         self._files: dict[str, tuple[tuple[int, ...], ClusterFile]] = {}
         self._opened: dict[tuple[str, str], Bench] = {}
+        self._forgotten: dict[tuple[str, str], float] = {}  # when, by time.monotonic()
         self._views: Shared[str, ClusterView] = Shared()
         self._trusted: Shared[tuple[str, str], Certificates] = Shared()
-        self._parsed: dict[tuple[str, str], tuple[bytes, Certificates]] = {}
+        self._parsed: dict[tuple[str, str], tuple[tuple[bytes, StoreFile, str], Certificates]] = {}
         self._vaults: dict[str, Vault] = {}
 
     def file(self, name: str) -> ClusterFile:
@@ -129,8 +130,9 @@ class Rings:
         """
         cluster = self.file(name)
         async with self.pool(cluster).host(node.address) as host:
-            before = self._opened.get((name, node.address))
-            if before and not (running or anew) and before.fits(cluster, node):
+            key = name, node.address
+            before = self._opened.get(key)
+            if before and not (running or anew) and before.fits(cluster, node, since=self._forgotten.get(key, 0.0)):
                 bench = replace(before, host=host)
             else:
                 bench = await self._look(cluster, node, host, before, running=running)
@@ -145,9 +147,8 @@ class Rings:
                 raise
 
     def forget(self, name: str, node: NodeRef) -> None:
-        """Something happened on the node: the next opening looks anew."""
-        if bench := self._opened.get((name, node.address)):
-            self._opened[name, node.address] = replace(bench, looked_at=-RECENT_SECONDS)
+        """Something happened on the node: no look that began before now is used again."""
+        self._forgotten[name, node.address] = monotonic()
 
     async def _look(
         self, cluster: ClusterFile, node: NodeRef, host: Host, before: "Bench | None", *, running: bool
@@ -157,7 +158,7 @@ class Rings:
         known = before.inspection.known if before else None
         inspection = await inventory(host, cluster, node, running=running, known=known)
         place = place_of(inspection.inventory)
-        if before and inspection.known is known and not running:
+        if before and inspection.known is known and before.cluster.ssh == cluster.ssh and not running:
             become = before.place.become
         else:
             become = await choose_become(host, place, login=host.user, sudo=cluster.service.sudo)
@@ -183,23 +184,21 @@ class Rings:
         key = name, peer.address
 
         async def read() -> Certificates:
-            bench = self._opened.get(key)
-            if bench is not None:
-                # Where it lies is known; a look at process and configuration would cost the peer ten times as much.
-                try:
-                    async with self.pool(self.file(name)).host(peer.address) as host:
-                        return await parse(replace(bench, host=host))
-                except SealringError as error:
-                    if error.retryable:
-                        raise
-            async with self.open(name, peer, anew=True) as bench:
+            try:
+                async with self.open(name, peer) as bench:
+                    return await parse(bench)
+            except SealringError as error:
+                if error.retryable:
+                    raise
+            async with self.open(name, peer, anew=True) as bench:  # the reason may be that the look was not new
                 return await parse(bench)
 
         async def parse(bench: Bench) -> Certificates:
             store = next(store for store in bench.inventory.stores if store.role == "truststore")
             data = await bench.host.read(store.path, become=bench.place.become)
-            if key not in self._parsed or self._parsed[key][0] != data:
-                self._parsed[key] = data, bench.read_trust({store.path: data}, store)
+            asked = data, store, bench.password(store)
+            if key not in self._parsed or self._parsed[key][0] != asked:
+                self._parsed[key] = asked, bench.read_trust({store.path: data}, store)
             return self._parsed[key][1]
 
         return await self._trusted.ask(key, read)
@@ -216,10 +215,10 @@ class Bench:
     place: Place
     looked_at: float = 0.0  # time.monotonic()
 
-    def fits(self, cluster: ClusterFile, node: NodeRef) -> bool:
-        """Whether this look is recent, and was made with the same cluster file."""
+    def fits(self, cluster: ClusterFile, node: NodeRef, *, since: float) -> bool:
+        """Whether this look is recent, began after `since`, and was made with the same cluster file."""
         return (
-            monotonic() - self.looked_at < RECENT_SECONDS
+            self.looked_at >= max(since, monotonic() - RECENT_SECONDS)
             and (self.cluster, self.node) == (cluster, node)
             and self.inventory.pid != 0
         )

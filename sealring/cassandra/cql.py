@@ -86,6 +86,7 @@ def tls_context(settings: CqlSettings) -> ssl.SSLContext | None:
     # Verifies chain and host name. Not `create_default_context`: that reads the system's authorities too, whose word
     # does not count in a ring, and takes longer than the conversation.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as Java does: what is named is trusted, a root or not
     _usable("cql.ca", settings.ca, context.load_verify_locations)
     if settings.certificate is not None:
         key = settings.private_key

@@ -1,5 +1,6 @@
 """A node opened for steps that follow each other: looked at once, and anew where it counts; stores opened once."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,12 +35,16 @@ class Node:
     def __init__(self) -> None:
         self.looks, self.pid = 0, 7
         self.fault: SealringError | None = None
+        self.looking, self.hold = asyncio.Event(), asyncio.Event()
+        self.hold.set()
         self.password = "password"
 
     async def look(self, *_: object, **__: object) -> Any:
         self.looks += 1
         if self.fault:
             raise self.fault
+        self.looking.set()
+        await self.hold.wait()
         store = SimpleNamespace(role="truststore", path="/tls/truststore.p12", format="PKCS12")
         return SimpleNamespace(
             inventory=SimpleNamespace(pid=self.pid, stores=(store,)),
@@ -93,7 +98,7 @@ async def test_an_old_look_is_not_used_again(ring: Rings, node: Node, monkeypatc
     now += rings.RECENT_SECONDS - 0.1
     await opened(ring)
     assert node.looks == 1
-    now += 0.1
+    now += 0.2
     await opened(ring)
     assert node.looks == 2
 
@@ -119,27 +124,64 @@ async def test_a_look_that_failed_leaves_no_older_one_to_go_by(ring: Rings, node
     assert node.looks == 3
 
 
-async def test_a_peers_trust_is_read_without_a_look_and_with_one_when_it_does_not_open(
+async def test_a_look_that_was_under_way_when_something_happened_is_not_used_again(ring: Rings, node: Node) -> None:
+    node.hold.clear()
+    looking = asyncio.create_task(opened(ring))
+    await node.looking.wait()
+    ring.forget("lab", NODE)
+    node.hold.set()
+    await looking
+    await opened(ring)
+    assert node.looks == 2
+
+
+async def test_a_peers_trust_is_read_with_a_recent_look_and_anew_when_it_does_not_open(
     ring: Rings, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody changed the truststore and its password a moment after the look."""
-    read = list[str]()
+    """Somebody changes the truststore and its password a moment after the look."""
+    written = "password"
 
-    async def file(path: str, **_: object) -> bytes:
-        read.append(path)
-        return write_truststore(MATERIAL.trust, "PKCS12", node.password)
+    async def file(_: str, **__: object) -> bytes:
+        return write_truststore(MATERIAL.trust, "PKCS12", written)
+
+    @asynccontextmanager
+    async def host(_: str) -> AsyncIterator[Any]:
+        yield SimpleNamespace(user="deploy", read=file)
+
+    now = 1000.0
+    monkeypatch.setattr(rings, "monotonic", lambda: now)
+    monkeypatch.setattr(Rings, "pool", lambda *_: SimpleNamespace(host=host))
+    await opened(ring)
+    assert await ring.trust_of("lab", NODE) == MATERIAL.trust
+    assert node.looks == 1
+    written = node.password = "another"
+    assert await ring.trust_of("lab", NODE) == MATERIAL.trust
+    assert node.looks == 2
+    now += rings.RECENT_SECONDS + 1
+    assert await ring.trust_of("lab", NODE) == MATERIAL.trust
+    assert node.looks == 3, "where it lies may have changed"
+
+
+async def test_the_trust_that_was_read_is_that_of_the_bytes_and_the_password(
+    ring: Rings, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = write_truststore(MATERIAL.trust, "PKCS12", "password")
+
+    async def file(_: str, **__: object) -> bytes:
+        return content
 
     @asynccontextmanager
     async def host(_: str) -> AsyncIterator[Any]:
         yield SimpleNamespace(user="deploy", read=file)
 
     monkeypatch.setattr(Rings, "pool", lambda *_: SimpleNamespace(host=host))
-    await opened(ring)
-    assert await ring.trust_of("lab", NODE) == MATERIAL.trust
-    assert node.looks == 1
-    node.password = "another"
-    assert await ring.trust_of("lab", NODE) == MATERIAL.trust
-    assert node.looks == 2
+    first = await ring.trust_of("lab", NODE)
+    assert await ring.trust_of("lab", NODE) is first, "to open a store takes thousands of hashes"
+    node.password = "wrong"
+    ring.forget("lab", NODE)
+    with pytest.raises(SealringError) as caught:
+        await ring.trust_of("lab", NODE)
+    assert caught.value.code == "store.password"
 
 
 async def test_a_node_without_a_process_is_looked_at_each_time(ring: Rings, node: Node) -> None:

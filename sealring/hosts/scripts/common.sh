@@ -93,7 +93,7 @@ is_word() { # TEXT: one word that we may have written there, or nothing
 # `from` and `before`: what the links said before this rollout touched the node.
 guard() {
     intent=
-    if [ -e "$state_dir/intent.json" ]; then
+    if [ -e "$state_dir/intent.json" ] || [ -L "$state_dir/intent.json" ]; then
         [ -f "$state_dir/intent.json" ] || fail node.state-damaged "$state_dir/intent.json"
         text= more=
         { IFS= read -r text || :; if IFS= read -r more; then more=yes; fi; } <"$state_dir/intent.json" # blank or not
@@ -103,7 +103,7 @@ guard() {
         from=$field
         intent_field previous
         before=$field
-        [ -z "$more" ] && [ -n "$intent" ] && is_word "$intent" && is_word "$from" && is_word "$before" \
+        [ -z "$more" ] && [ -n "$intent" ] && is_word "$intent" && is_id_or_nothing "$from" && is_id_or_nothing "$before" \
             || fail node.state-damaged "$state_dir/intent.json"
         [ "$intent" = "$rollout" ] || fail node.busy "$intent"
     fi
@@ -129,6 +129,10 @@ is_id() { # TEXT: 64 hexadecimal digits
     *[!0-9a-f]*) return 1 ;;
     esac
     [ ${#1} -eq 64 ]
+}
+
+is_id_or_nothing() { # TEXT
+    [ -z "$1" ] || is_id "$1"
 }
 
 links() { # sets `current` and `previous` to the generations that they point to, or to nothing
