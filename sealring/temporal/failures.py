@@ -72,10 +72,12 @@ def for_the_wire(error: BaseException) -> BaseException:
             told = for_the_wire(cause)
         case FailureError():
             return error
+        # Code and message say where to look. With the way that our code came there, the failure would often be longer
+        # than Temporal keeps of a step that is repeated (2 KB): it drops the details, and with them who must act.
         case SealringError():
-            told = _application_error(error)
+            return _application_error(error)
         case ValidationError():
-            told = _application_error(_refused_input(error))
+            return _application_error(_refused_input(error))
         case Exception():
             told = ApplicationError(redact(str(error)), type=type(error).__name__)
             told.__cause__ = error.__cause__

@@ -33,10 +33,26 @@ def circuit_open(node: str, seconds: float) -> SealringError:
     )
 
 
+def from_deep_within(error: SealringError, calls: int = 60) -> SealringError:
+    """The error as real code raises it: the way to it is longer than what Temporal keeps of a step's last failure."""
+
+    def deeper(left: int) -> None:
+        if left == 0:
+            raise error
+        and_deeper(left - 1)
+
+    def and_deeper(left: int) -> None:  # of one function's frames only the first three are told
+        deeper(left)
+
+    with pytest.raises(SealringError):
+        deeper(calls)
+    return error
+
+
 @pytest.mark.criterion("A14", "V8")
 async def test_an_open_breaker_shows_in_status_with_the_next_attempt(temporal_dev: WorkflowEnvironment) -> None:
     ring = FakeRing()
-    ring.fail("validate_node", N2, circuit_open(N2, 1100))
+    ring.fail("validate_node", N2, from_deep_within(circuit_open(N2, 1100)))
     async with serving(temporal_dev, ring):
         handle = await start(temporal_dev, deploy("breaker"))
         async with asyncio.timeout(PATIENCE):
