@@ -30,8 +30,8 @@ renames and calls the reload command once; this is checked after every run. Tool
 
 - `sealring`: Temporal server, codec, workers as processes of their own, every check and verification on; timed from
   `sealring rollout start` to its end. A [stand-in](lab.md) speaks TLS and CQL for the nodes; its CPU is the ring's. Its
-  hosts are as many others, of the same kind. Set beside the defaults: waves by rack (three), 64 nodes and 32 logins at
-  once, no wait after a wave ([source](../bench/own.py)).
+  hosts are as many others, of the same kind. Faster than its defaults in this: waves by rack (three), 64 nodes and 32
+  logins at once, no wait after a wave ([source](../bench/own.py)).
 - `bare`: a script with asyncssh, one command a host, 32 hosts at once ([source](../bench/competitors/bare.py)).
 - `pyinfra` {version("pyinfra", "pyinfra")}, 32 hosts at once ([source](../bench/competitors/pyinfra_deploy.py)).
 - `ansible` (ansible-core {version("ansible", "ansible-core")}), 20 forks, pipelining, ControlPersist
@@ -49,8 +49,9 @@ _WHY = """
 Where these are missed, this is where it goes. The others deliver and are done; here each host is looked at before
 (configuration, rights, room, clock, every listener from every vantage) and after (every listener from every vantage,
 twice), and the whole ring before each wave: 18 TLS handshakes and 23 short scripts a host, each in its own session.
-Two child workflows with eight activities a host are half of the controller's CPU: they are what a step is resumed from,
-and what the Temporal UI shows. Fewer and larger activities, and one script a phase, are the levers that are left.
+Two child workflows with eight activities a host (`temporal` and `control` above) are half of the controller's CPU: they
+are what a step is resumed from, and what the Temporal UI shows. Fewer and larger activities, and one script a phase, are
+the levers that are left.
 """
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from sealring.models.rollout import Phase, RolloutReport, RolloutRequest
+from sealring.models.rollout import ENDINGS, Phase, RolloutReport, RolloutRequest
 from sealring.models.steering import Command, Resolution
 from sealring.settings import Settings
 from sealring.temporal.connect import client_for
@@ -142,7 +142,7 @@ def rollout_report(cluster: Cluster, as_json: Json = False) -> None:
 
     report = run(look, as_json=as_json)
     answer(report, lambda: show_report(report), as_json=as_json)
-    if report.finished_at is not None:
+    if report.outcome in ENDINGS:
         raise typer.Exit(exit_for(report.outcome))
 
 

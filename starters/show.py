@@ -36,7 +36,7 @@ def console() -> Console:
     """Standard output; plain and unwrapped when it is no terminal."""
     made = Console(highlight=False)
     if not made.is_terminal:
-        made.width = 240
+        made.width = 10_000
     return made
 
 

@@ -54,7 +54,8 @@ async def _looks(
 
 def _lines(status: RolloutStatus, steps: dict[str, NodeStep]) -> list[str]:
     place = f"wave {status.wave}/{status.waves}" if status.waves else ""
-    lines = [f"{status.phase.value} {place} {status.waiting_for}".replace("  ", " ").rstrip()]
+    head = f"{status.phase.value} {place}".rstrip()
+    lines = [f"{head}: {status.waiting_for}" if status.waiting_for else head]
     lines += [f"  {step.step}: {step}" for step in status.pending if step.problem]
     if status.phase is Phase.NEEDS_DECISION:
         lines += list(status.commands)

@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from sealring.models.plan import Plan
     from sealring.models.problem import Problem
     from sealring.models.rollout import (
+        ENDINGS,
         Carried,
         MatrixRow,
         NodeOutcome,
@@ -25,7 +26,6 @@ with workflow.unsafe.imports_passed_through():
     from sealring.temporal.attributes import TLS_CLUSTER, TLS_NODES_FAILED, TLS_PHASE, TLS_REQUESTER
     from workflows.page import ROWS, render
 
-ENDINGS = frozenset({Phase.DONE, Phase.REFUSED, Phase.FAILED, Phase.ABORTED})
 SETTLED = frozenset(NodeState) - {NodeState.WAITING, NodeState.PREPARING, NodeState.PREPARED, NodeState.ACTIVATING}
 
 

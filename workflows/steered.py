@@ -51,7 +51,9 @@ class Steered:
     @workflow.update(description='Answer a decision: {"node": ADDRESS, "action": "retry|skip|stop"}.')
     async def resolve(self, answer: Resolution | None = None) -> RolloutStatus:
         """See description."""
-        return await self._obey("resolve", answer)
+        await self._obey("resolve", answer)
+        await workflow.wait_condition(lambda: self.progress.steering.resolution is None)  # the story has taken it
+        return self.progress.status()
 
     @abort.validator
     def _may_abort(self, command: Command = NO_WORDS) -> None:

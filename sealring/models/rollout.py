@@ -148,6 +148,10 @@ class Phase(StrEnum):
     ABORTED = "Aborted"
 
 
+ENDINGS = frozenset({Phase.DONE, Phase.REFUSED, Phase.FAILED, Phase.ABORTED})
+"""Phases that a rollout does not leave."""
+
+
 class NodeState(StrEnum):
     """Where one node is."""
 

@@ -66,6 +66,7 @@ def test_a_wrong_key_is_refused_and_no_store_is_touched(engine: Engine, whole_ri
     code, report = engine.rollout("-m", str(delivery))
     assert (code, report.outcome) == (Exit.REFUSED, Phase.REFUSED)
     assert find(whole_ring, "n2").address in str(report.problem)
+    assert engine.cli("rollout", "report", "lab").returncode == Exit.REFUSED
     assert stores(whole_ring) == before
     told = engine.cli("rollout", "plan", "lab", "-m", str(delivery))
     assert told.returncode == Exit.REFUSED

@@ -164,7 +164,8 @@ async def test_the_decision_and_the_report_carry_a_checklist_for_a_person(
             assert f"prove {N1} by hand:" in shown
             assert "openssl s_client -connect" in shown
             assert f"sealring rollout resolve by-hand {N1} retry" in shown
-        await handle.execute_update("resolve", {"node": N1, "action": "stop"}, result_type=RolloutStatus)
+        after = await handle.execute_update("resolve", {"node": N1, "action": "stop"}, result_type=RolloutStatus)
+        assert (after.phase, after.decision) != (Phase.NEEDS_DECISION, status.decision), "the answer was taken"
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()
     assert isinstance(caught.value.cause, ApplicationError)
