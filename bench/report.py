@@ -49,9 +49,9 @@ _WHY = """
 Where these are missed, this is where it goes. The others deliver and are done; here each host is looked at before
 (configuration, rights, room, clock, every listener from every vantage) and after (every listener from every vantage,
 twice), and the whole ring before each wave: 18 TLS handshakes and 23 short scripts a host, each in its own session.
-Two child workflows with eight activities a host (`temporal` and `control` above) are half of the controller's CPU: they
-are what a step is resumed from, and what the Temporal UI shows. Fewer and larger activities, and one script a phase, are
-the levers that are left.
+Two child workflows with eight activities a host (`temporal` and `control` above) are half of the controller's CPU:
+they are what a step is resumed from, and what the Temporal UI shows. Fewer and larger activities, and one script a
+phase, are the levers that are left.
 """
 
 
