@@ -11,6 +11,7 @@ import asyncssh
 from asyncssh.public_key import CERT_TYPE_USER, SSHOpenSSHCertificate
 
 from sealring.errors import Actor, refuse
+from sealring.hosts.trust import UNREADABLE, words_of
 
 Sign = Callable[[str, str], Awaitable[str]]
 """A public key and a login name make a user certificate; all three in OpenSSH's text form."""
@@ -73,11 +74,11 @@ def _read(text: str, key: asyncssh.SSHKey) -> SSHOpenSSHCertificate:
         if certificate.key.public_data != key.public_data:
             raise ValueError("it belongs to another key")
         certificate.validate(CERT_TYPE_USER, None)
-    except ValueError as error:
+    except UNREADABLE as error:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         raise refuse(
             "vault.certificate-unusable",
-            f"ssh.vault_role: what the vault signed cannot be used at {now}: {error}",
+            f"ssh.vault_role: what the vault signed cannot be used at {now}: {words_of(error)}",
             "compare the clocks of worker and vault, and the role's key_type (ca)",
             actor=Actor.PKI_ADMIN,
         ) from error

@@ -1,5 +1,6 @@
 """Whom we believe: the host keys of one known_hosts file, and what it means when a server shows another one."""
 
+import re
 from pathlib import Path
 
 import asyncssh
@@ -10,8 +11,8 @@ from sealring.hosts.routes import Endpoint
 from sealring.local_files import at_home, read_small
 
 # asyncssh says KeyImportError, a ValueError; of some malformed keys it and `cryptography` say other things, and of an
-# X.509 certificate NameError, unless pyOpenSSL is installed.
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, NameError, UnsupportedAlgorithm)
+# X.509 certificate NameError, unless pyOpenSSL is installed. It makes a pattern of a key's first line.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, NameError, UnsupportedAlgorithm, re.error)
 
 _MOST_HOST_KEYS = 16 * 1024 * 1024  # bytes of a known_hosts file: a hundred thousand hosts
 

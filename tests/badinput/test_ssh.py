@@ -50,6 +50,8 @@ def spoil_key(file: Path, how: str) -> None:
             file.write_bytes(key.export_public_key())
         case "cut":
             file.write_bytes(file.read_bytes()[:150])
+        case "pattern":
+            file.write_bytes(b"-----BEGIN ( PRIVATE KEY-----")
         case _:
             spoil(file, how)
 
