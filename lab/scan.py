@@ -164,7 +164,10 @@ def _forms(value: bytes) -> Iterator[tuple[str, bytes]]:
         for shift in range(3):
             text = encode(bytes(shift) + value)
             yield form, text[(0, 2, 3)[shift] : (len(value) + shift) * 8 // 6]
-    yield "bytes repr", repr(value)[2:-1].encode()
+    # Python escapes ' only where the whole has " too, of which this may be a part.
+    escaped = repr(b'"' + value)[3:-1]
+    for words in {escaped, escaped.replace("\\'", "'")}:
+        yield "bytes repr", words.encode()
     yield "url", urllib.parse.quote(value, safe="").encode()
     yield "url plus", urllib.parse.quote_plus(value, safe="").encode()
     try:

@@ -86,6 +86,14 @@ def test_a_password_is_found_in_every_form(form: str, before: bytes) -> None:
 
 
 @pytest.mark.criterion("Q6")
+@pytest.mark.parametrize("around", [b"", b"'", b'"', b"'\"", b"\\"])
+@pytest.mark.parametrize("secret", [b"it's a secret", b'a "secret"', b'it\'s a "secret"', b"back\\'slash"])
+def test_the_repr_of_bytes_is_known_whatever_quotes_stand_around(secret: bytes, around: bytes) -> None:
+    content = repr(b"words " + around + secret + around).encode()
+    assert "bytes repr" in forms(search(content, needles("store", secret)))
+
+
+@pytest.mark.criterion("Q6")
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("style", ["pkcs8", "traditional", "openssh"])
 def test_a_private_key_is_found_whatever_its_file_looks_like(kind: str, style: str) -> None:
