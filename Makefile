@@ -38,7 +38,7 @@ demo: $(READY)
 	@$(PY) -m lab.demo
 
 test: $(READY)
-	@$(PY) -m pytest -m "not long" -n 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -m "not long" -n 2 --dist loadscope $(ARGS)
 
 test-ring: $(READY)
 	@$(PY) -m pytest -m long $(ARGS)
