@@ -187,6 +187,11 @@ def test_a_second_rollout_of_the_same_ring_is_told_about_the_first(engine: Engin
     assert engine.cli("rollout", "watch", "lab").returncode in (Exit.ABORTED, Exit.DONE)
 
 
+def _hear_ctrl_c() -> None:
+    """What is run in the background of a shell inherits deafness to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_in_watch_detaches_and_the_rollout_goes_on(engine: Engine, whole_ring: LabSpec, tmp_path: Path) -> None:
     engine.cli("rollout", "start", "lab", "-m", str(engine.deliver()), "--no-watch")
     assert engine.cli("rollout", "pause", "lab").returncode == 0  # else it may be over before anybody looks
@@ -196,6 +201,7 @@ def test_ctrl_c_in_watch_detaches_and_the_rollout_goes_on(engine: Engine, whole_
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_ctrl_c,
     )
     assert watching.stdout is not None
     watching.stdout.readline()
