@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from ssl import SSLContext
 
 from activities.rings import Bench, Rings
-from sealring.cassandra.probe import ClientIdentity, client_context, probe
+from sealring.cassandra.probe import client_context, client_identity, probe
 from sealring.errors import SealringError, refuse
 from sealring.local_files import read_small
 from sealring.models.cluster import ClusterFile, NodeRef
@@ -35,7 +35,7 @@ async def look_from(
     Raises:
         SealringError: `probe.identity`, `cql.credentials`; with `patient` also the errors of class `retry`.
     """
-    identity = client_context(identity_of(bench.cluster))
+    identity = client_context(client_identity(bench.cluster.cql))
     roots = worker_trust(bench.cluster) or bench.read_trust(await bench.files_in_force())
     now = datetime.now(UTC)
     direct = [probe(listener, identity=identity, roots=roots, at=now) for listener in bench.inventory.listeners]
@@ -68,13 +68,6 @@ async def _looks(rings: Rings, bench: Bench, peer: NodeRef, identity: SSLContext
             )
             for listener in bench.inventory.listeners
         ]
-
-
-def identity_of(cluster: ClusterFile) -> ClientIdentity | None:
-    """The client certificate that probes present."""
-    if cluster.cql.certificate is None or cluster.cql.private_key is None:
-        return None
-    return ClientIdentity(cluster.cql.certificate, cluster.cql.private_key)
 
 
 def worker_trust(cluster: ClusterFile) -> Certificates:

@@ -16,6 +16,7 @@ from sealring.hosts.node_keys import view_keystores
 from sealring.hosts.privileges import choose_become
 from sealring.hosts.refusals import refusal
 from sealring.hosts.ssh import Host, HostPool
+from sealring.local_files import version_of
 from sealring.models.base import short
 from sealring.models.cluster import ClusterFile, NodeRef
 from sealring.models.evidence import Finding
@@ -55,12 +56,11 @@ class Rings:
             SealringError: `cluster.*`.
         """
         try:
-            found = (self.folder / f"{name}.yaml").stat()
-            mark = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+            version = version_of(self.folder / f"{name}.yaml")
         except (OSError, ValueError):
             return load_cluster(self.folder, name)  # says what is wrong
-        if name not in self._files or self._files[name][0] != mark:
-            self._files[name] = mark, load_cluster(self.folder, name)
+        if name not in self._files or self._files[name][0] != version:
+            self._files[name] = version, load_cluster(self.folder, name)
         return self._files[name][1]
 
     def pool(self, cluster: ClusterFile) -> HostPool:

@@ -28,6 +28,16 @@ def read_small(path: Path, limit: int = SMALL) -> bytes:
     return content
 
 
+def version_of(path: Path) -> tuple[int, ...]:
+    """What differs when the file was changed or replaced, so that it is read once for each version.
+
+    Raises:
+        OSError, ValueError: there is no such file, or the name is none.
+    """
+    found = path.stat()
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+
+
 def at_home(path: Path) -> Path:
     """The path with a leading `~` or `~user` replaced.
 

@@ -7,7 +7,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from sealring.errors import Actor, ErrorClass
+    from sealring.errors import ErrorClass
     from sealring.models.evidence import BLOCKING, Finding, Verdict, Verification
     from sealring.models.problem import Problem
     from sealring.models.rollout import (
@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.doors import NO_PAYLOAD, one_argument, signalled
+    from workflows.problems import stop
     from workflows.steps import Steps
 
 RELOAD = "apply.reload"
@@ -226,12 +227,10 @@ def _untidy(problem: Problem) -> Finding:
 
 
 def _stopped() -> Problem:
-    return Problem(
-        code="rollout.stopped",
-        message="stopped by request before the node was proven",
-        error_class=ErrorClass.STOP,
-        actor=Actor.OPERATOR,
-        remedy="start the rollout again when you are ready: it goes on from what it finds",
+    return stop(
+        "rollout.stopped",
+        "stopped by request before the node was proven",
+        "start the rollout again when you are ready: it goes on from what it finds",
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sealring.cassandra.observe import Account, Hosts, observer_account, settled
-from sealring.cassandra.probe import ClientIdentity, probe
+from sealring.cassandra.probe import client_identity, probe
 from sealring.cassandra.system_log import LogMark, mark_log, read_log, start_failure
 from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.service import ServiceStatus, status
@@ -108,8 +108,7 @@ async def _require_start(shell: Shell, back: Return, running: ServiceStatus, sin
 
 async def _not_served(back: Return) -> str:
     """What is missing before clients are served; empty when nothing is."""
-    cql = back.cluster.cql
-    identity = ClientIdentity(cql.certificate, cql.private_key) if cql.certificate and cql.private_key else None
+    identity = client_identity(back.cluster.cql)
     for listener in back.inventory.listeners:
         if listener.kind != "native":
             continue

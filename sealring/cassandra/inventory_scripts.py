@@ -46,7 +46,7 @@ for path; do
   esac
   printf 'path=%s\n' "$full"
   head=
-  # A named pipe would be waited for.
+  # A named pipe would be waited for. What may not be read has no head: reading it later says why.
   if [ -f "$full" ]; then bytes $(od -An -v -tx1 -N4 "$full" 2>/dev/null || true) '' '' '' ''; fi
   printf 'head=%s\n' "$head"
   [ -e "$full" ] || printf 'missing=%s\n' "$full"

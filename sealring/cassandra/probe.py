@@ -21,7 +21,7 @@ from sealring.cassandra.tls import Connector, TlsClient, direct, no_password
 from sealring.errors import Actor, SealringError, refuse
 from sealring.local_files import read_small
 from sealring.models.base import short
-from sealring.models.cluster import Listener
+from sealring.models.cluster import CqlSettings, Listener
 from sealring.models.evidence import Finding, Served, Verdict
 from sealring.pki.certificates import fingerprint
 from sealring.pki.trust import explain_path
@@ -39,6 +39,13 @@ class ClientIdentity:
 
     certificate: Path
     private_key: Path
+
+
+def client_identity(settings: CqlSettings) -> ClientIdentity | None:
+    """The one that the cql section names; None when it names none."""
+    if settings.certificate is None or settings.private_key is None:
+        return None
+    return ClientIdentity(settings.certificate, settings.private_key)
 
 
 async def probe(

@@ -8,7 +8,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from sealring.errors import Actor, ErrorClass, SealringError, refuse
 from sealring.hosts.routes import Endpoint
-from sealring.local_files import at_home, read_small
+from sealring.local_files import at_home, read_small, version_of
 
 # asyncssh says KeyImportError, a ValueError; of some malformed keys it and `cryptography` say other things, and of an
 # X.509 certificate NameError, unless pyOpenSSL is installed. It makes a pattern of a key's first line.
@@ -29,7 +29,7 @@ class KnownHosts:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._version: tuple[int, int] | None = None
+        self._version: tuple[int, ...] | None = None
         self._parsed = asyncssh.import_known_hosts("")
 
     def load(self) -> asyncssh.SSHKnownHosts:
@@ -40,8 +40,7 @@ class KnownHosts:
         """
         try:
             path = at_home(self.path)
-            found = path.stat()
-            version = (found.st_mtime_ns, found.st_size)
+            version = version_of(path)
             if version != self._version:
                 self._parsed = asyncssh.import_known_hosts(read_small(path, _MOST_HOST_KEYS).decode())
                 self._version = version

@@ -16,7 +16,7 @@ from lab.spec import STAND_IN, LabSpec, NodeSpec
 from sealring.cassandra.cql import conversation
 from sealring.cassandra.inventory import Inspection, inventory
 from sealring.cassandra.observe import GOSSIP, observe_ring
-from sealring.cassandra.probe import ClientIdentity, probe
+from sealring.cassandra.probe import client_identity, probe
 from sealring.hosts.ssh import HostPool
 from sealring.models.cluster import ClusterFile, Listener, NodeRef
 from sealring.models.evidence import Served
@@ -52,10 +52,9 @@ class Bench:
             return {row["address"]: row["generation"] for row in await asked.rows(GOSSIP) or ()}
 
     async def look(self, listener: Listener, through: str = "", *, anonymous: bool = False) -> Served:
-        cql = self.cluster.cql
-        assert cql.certificate
-        assert cql.private_key
-        identity = None if anonymous else ClientIdentity(cql.certificate, cql.private_key)
+        identity = client_identity(self.cluster.cql)
+        assert identity
+        identity = None if anonymous else identity
         roots = load_certificates((self.spec.authority / "ca.crt").read_bytes(), "ca.crt")
         if not through:
             return await probe(listener, identity=identity, roots=roots)

@@ -14,12 +14,10 @@ import pytest
 from activities import rings
 from activities.rings import Bench, Files, Rings
 from sealring.errors import SealringError, passing
-from sealring.models.cluster import NodeRef
 from sealring.models.node import StoreFile
 from sealring.pki.stores import write_truststore
-from tests.unit.pki_maker import make, material
+from tests.unit.pki_maker import NODE, make, material
 
-NODE = NodeRef(host_id="n1", address="127.0.0.1", internode_address="127.0.0.1", datacenter="dc1", rack="r1")
 CA = make("ca", ca=True)
 MATERIAL = material(make("leaf", CA), trust=[CA])
 
@@ -27,6 +25,10 @@ MATERIAL = material(make("leaf", CA), trust=[CA])
 @dataclass(frozen=True)
 class Place:
     become: str = ""
+
+
+def truststore(password: str) -> bytes:
+    return write_truststore(MATERIAL.trust, "PKCS12", password)
 
 
 class Node:
@@ -37,7 +39,10 @@ class Node:
         self.fault: SealringError | None = None
         self.looking, self.hold = asyncio.Event(), asyncio.Event()
         self.hold.set()
-        self.password = "password"
+        self.password, self.truststore = "password", truststore("password")
+
+    async def read(self, _: str, **__: object) -> bytes:
+        return self.truststore
 
     async def look(self, *_: object, **__: object) -> Any:
         self.looks += 1
@@ -67,7 +72,7 @@ def ring(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rings:
 
     @asynccontextmanager
     async def host(_: str) -> AsyncIterator[Any]:
-        yield SimpleNamespace(user="deploy")
+        yield SimpleNamespace(user="deploy", read=node.read)
 
     monkeypatch.setattr(rings, "inventory", node.look)
     monkeypatch.setattr(rings, "choose_become", nobody)
@@ -139,22 +144,13 @@ async def test_a_peers_trust_is_read_with_a_recent_look_and_anew_when_it_does_no
     ring: Rings, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody changes the truststore and its password a moment after the look."""
-    written = "password"
-
-    async def file(_: str, **__: object) -> bytes:
-        return write_truststore(MATERIAL.trust, "PKCS12", written)
-
-    @asynccontextmanager
-    async def host(_: str) -> AsyncIterator[Any]:
-        yield SimpleNamespace(user="deploy", read=file)
-
     now = 1000.0
     monkeypatch.setattr(rings, "monotonic", lambda: now)
-    monkeypatch.setattr(Rings, "pool", lambda *_: SimpleNamespace(host=host))
     await opened(ring)
     assert await ring.trust_of("lab", NODE) == MATERIAL.trust
     assert node.looks == 1
-    written = node.password = "another"
+    node.password = "another"
+    node.truststore = truststore("another")
     assert await ring.trust_of("lab", NODE) == MATERIAL.trust
     assert node.looks == 2
     now += rings.RECENT_SECONDS + 1
@@ -162,19 +158,7 @@ async def test_a_peers_trust_is_read_with_a_recent_look_and_anew_when_it_does_no
     assert node.looks == 3, "where it lies may have changed"
 
 
-async def test_the_trust_that_was_read_is_that_of_the_bytes_and_the_password(
-    ring: Rings, node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = write_truststore(MATERIAL.trust, "PKCS12", "password")
-
-    async def file(_: str, **__: object) -> bytes:
-        return content
-
-    @asynccontextmanager
-    async def host(_: str) -> AsyncIterator[Any]:
-        yield SimpleNamespace(user="deploy", read=file)
-
-    monkeypatch.setattr(Rings, "pool", lambda *_: SimpleNamespace(host=host))
+async def test_the_trust_that_was_read_is_that_of_the_bytes_and_the_password(ring: Rings, node: Node) -> None:
     first = await ring.trust_of("lab", NODE)
     assert await ring.trust_of("lab", NODE) is first, "to open a store takes thousands of hashes"
     node.password = "wrong"
