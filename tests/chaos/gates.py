@@ -19,7 +19,7 @@ from lab.keys import host_files
 from lab.spec import LabSpec, NodeSpec
 from tests.chaos import gate
 
-PATIENCE = 600.0  # on a machine that has much else to do
+PATIENCE = 240.0  # seconds, on a machine that has much else to do
 
 
 @dataclass(frozen=True)

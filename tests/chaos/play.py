@@ -87,7 +87,8 @@ def _played(scene: Scene, fault: Fault, step: Step, result: Result) -> list[str]
     try:
         scene.begin(request)
         if not hold.reached(scene.over):
-            return [f"the step was not reached: {scene.report().problem}"]
+            why = scene.report().problem if scene.over() else "the rollout stands still"
+            return [f"the step was not reached: {why}"]
         fault.strike(scene, victim)
         hold.release()
         _wait(scene, fault)

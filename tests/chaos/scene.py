@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +79,13 @@ class ChaosEngine(Engine):
 
     def cut_histories(self, cutting: bool) -> None:
         """Have the server suggest continue-as-new after CUT_AFTER events, or not."""
-        if cutting != self.cutting:
-            self.cutting = cutting
-            self.stop("temporal")
-            self.start("temporal")
+        if cutting == self.cutting:
+            return
+        self.cutting = cutting
+        workers = [name for name in self.processes if name != "temporal"]
+        for name in (*workers, "temporal"):  # a worker that is just starting would find no server, and end
+            self.stop(name)
+        self.start("temporal", *workers)
 
     def _temporal(self) -> "subprocess.Popen[bytes]":
         program = temporal_program()
@@ -177,6 +180,13 @@ class Scene:
         over = await self._status() not in (None, WorkflowExecutionStatus.RUNNING)
         return over or any(activity.attempt > 1 for activity in pending)
 
+    async def _terminate(self) -> None:
+        """A rollout that a cell gave up waiting for would refuse those of all cells after it."""
+        client = await self._client()
+        async for each in client.list_workflows('ExecutionStatus="Running"'):
+            with suppress(RPCError):  # ended meanwhile, or its parent was ended
+                await client.get_workflow_handle(each.id, run_id=each.run_id).terminate("the cell is over")
+
     async def _client(self) -> Client:
         return await Client.connect(f"127.0.0.1:{self.spec.temporal_port}")
 
@@ -191,6 +201,7 @@ class Scene:
                 self.engine.start(name)
             else:
                 process.send_signal(signal.SIGCONT)
+        asyncio.run(self._terminate())
         for node in self.spec.ring:
             hosts.restore(self.spec, node)
             ring.start_node(self.spec, node.name)
