@@ -25,7 +25,7 @@ FIRST = 4
 _NET = NET + 4  # the hosts of the other tools are below, a checkout has eight nets
 CLUSTER: Mapping[str, Mapping[str, Any]] = {
     "ssh": {"max_logins": 32},
-    "rollout": {"wave": "rack", "max_parallel": 64, "settle": 0},
+    "rollout": {"strategy": "zone-aware", "max_parallel": 64, "settle": 0},
 }
 """What an operator of a large fleet would set; all else is as shipped. A wait is no work: `settle` is left out."""
 

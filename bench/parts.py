@@ -74,7 +74,8 @@ def plan_many() -> Plan:
     )
     view = ClusterView(cluster="bench", observed_at=now, observers=(), nodes=views)
     return make_plan(
-        PlanQuestion(request=RolloutRequest(cluster="bench", goal="rollback"), view=view), RolloutSettings(wave="rack")
+        PlanQuestion(request=RolloutRequest(cluster="bench", goal="rollback"), view=view),
+        RolloutSettings(strategy="fastest", max_parallel=NODES),
     )
 
 

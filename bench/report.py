@@ -30,7 +30,7 @@ renames and calls the reload command once; this is checked after every run. Tool
 
 - `sealring`: Temporal server, codec, workers as processes of their own, every check and verification on; timed from
   `sealring rollout start` to its end. A [stand-in](lab.md) speaks TLS and CQL for the nodes; its CPU is the ring's. Its
-  hosts are as many others, of the same kind. Faster than its defaults in this: waves by rack (three), 64 nodes and 32
+  hosts are as many others, of the same kind. Faster than its defaults in this: waves by rack, 64 nodes and 32
   logins at once, no wait after a wave ([source](../bench/own.py)).
 - `bare`: a script with asyncssh, one command a host, 32 hosts at once ([source](../bench/competitors/bare.py)).
 - `pyinfra` {version("pyinfra", "pyinfra")}, 32 hosts at once ([source](../bench/competitors/pyinfra_deploy.py)).

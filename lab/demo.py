@@ -115,7 +115,9 @@ def tell(demo: Demo) -> None:
 
     title("1. new certificates by reload, a rack at a time")
     reloaded = demo.deliver("by-reload")
-    demo.sealring("rollout", "start", "lab", "-m", reloaded, "--apply", "reload", "--wave", "rack", expect=Exit.DONE)
+    demo.sealring(
+        "rollout", "start", "lab", "-m", reloaded, "--apply", "reload", "--strategy", "zone-aware", expect=Exit.DONE
+    )
     proven(demo)
 
     title("2. new certificates by drain and restart, node by node")

@@ -25,6 +25,8 @@ MAX_EXPANDED = 8 * 1024 * 1024
 class BoundedLoader(yaml.SafeLoader):
     """A safe loader that refuses what it could not expand."""
 
+    max_nodes = MAX_NODES
+
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = 0
@@ -36,8 +38,8 @@ class BoundedLoader(yaml.SafeLoader):
         start = event.start_mark
         if isinstance(event, AliasEvent) and id(self.anchors.get(event.anchor)) not in self._weights:
             raise ComposerError(None, None, "an alias to nothing, or to what it is a part of", start)
-        if len(self._weights) >= MAX_NODES:
-            raise ComposerError(None, None, f"more than {MAX_NODES} keys and values", start)
+        if len(self._weights) >= self.max_nodes:
+            raise ComposerError(None, None, f"more than {self.max_nodes} keys and values", start)
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise ComposerError(None, None, f"nested deeper than {MAX_DEPTH} levels", start)

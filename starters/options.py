@@ -37,7 +37,15 @@ Nodes = Annotated[list[str] | None, typer.Option("--nodes", "-n", help="Only the
 Reason = Annotated[str, typer.Option("--reason", help="Kept in the report.")]
 Follow = Annotated[bool, typer.Option("--watch/--no-watch", help="Follow it until its end.")]
 ApplyOption = Annotated[str | None, typer.Option("--apply", help="auto, reload or restart; default: cluster file.")]
-WaveOption = Annotated[str | None, typer.Option("--wave", help="node or rack; default: cluster file.")]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy", help="rolling, canary, zone-aware, load-aware, blue-green or fastest; default: cluster file."
+    ),
+]
+BatchOption = Annotated[
+    str | None, typer.Option("--batch", help="Most nodes in a wave: 5, or 20%; default: cluster file.")
+]
 Budget = Annotated[int | None, typer.Option("--failure-budget", help="Nodes that may fail; default: cluster file.")]
 OnFailure = Annotated[str | None, typer.Option("--on-failure", help="stop or ask; default: cluster file.")]
 Waive = Annotated[

@@ -6,14 +6,25 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from sealring.errors import refuse
 from sealring.models.rollout import ENDINGS, Phase, RolloutReport, RolloutRequest
 from sealring.models.steering import Command, Resolution
 from sealring.settings import Settings
 from sealring.temporal.connect import client_for
 from starters import rollouts
 from starters.exits import exit_for, tell
+from starters.offline import (
+    Green,
+    MaybeCluster,
+    MaybeMaterial,
+    Reserve,
+    TopologyFile,
+    plan_diff,
+    plan_offline,
+)
 from starters.options import (
     ApplyOption,
+    BatchOption,
     Budget,
     Cluster,
     Follow,
@@ -22,8 +33,8 @@ from starters.options import (
     Nodes,
     OnFailure,
     Reason,
+    StrategyOption,
     Waive,
-    WaveOption,
     answer,
     delivery,
     mistake,
@@ -32,10 +43,10 @@ from starters.options import (
 )
 from starters.show import (
     console,
-    show_plan,
     show_report,
     show_status,
 )
+from starters.show_plans import show_plan
 from starters.watch import KINDS, watch
 
 rollout_app = typer.Typer(no_args_is_help=True, help="Plan, start, follow and steer rollouts.")
@@ -43,17 +54,40 @@ rollout_app = typer.Typer(no_args_is_help=True, help="Plan, start, follow and st
 
 @rollout_app.command("plan")
 def rollout_plan(
-    cluster: Cluster,
-    material: Material,
+    cluster: MaybeCluster = None,
+    material: MaybeMaterial = None,
+    topology: TopologyFile = None,
     nodes: Nodes = None,
     apply: ApplyOption = None,
-    wave: WaveOption = None,
+    strategy: StrategyOption = None,
+    batch: BatchOption = None,
+    reserve: Reserve = None,
+    green: Green = None,
     waive: Waive = None,
     as_json: Json = False,
 ) -> None:
-    """Make the plan and stop there: nothing on any node is changed."""
+    """Make the plan and stop there: nothing on any node is changed. With --topology not even a ring is needed."""
+    if topology is not None:
+        if cluster or material:
+            wrong = refuse("input.invalid", "topology: it stands alone, without RING and --material", "leave them out")
+            raise typer.Exit(tell(wrong, as_json=as_json))
+        words = {"strategy": strategy, "batch": batch, "reserve": reserve, "green": green or None, "apply": apply}
+        plan_offline(topology, words, nodes=nodes, waive=waive, as_json=as_json)
+        return
+    if cluster is None or material is None or reserve is not None or green:
+        missing = "--reserve and --green go with --topology; with a ring they stand in the cluster file"
+        if cluster is None or material is None:
+            missing = "RING and --material, or --topology, are needed"
+        raise typer.Exit(tell(refuse("input.invalid", missing, "see sealring rollout plan --help"), as_json=as_json))
     request = _request(
-        cluster=cluster, material=delivery(material), nodes=nodes, apply=apply, wave=wave, waive=waive, dry_run=True
+        cluster=cluster,
+        material=delivery(material),
+        nodes=nodes,
+        apply=apply,
+        strategy=strategy,
+        batch=batch,
+        waive=waive,
+        dry_run=True,
     )
     report = run(lambda settings: _to_the_end(settings, request), as_json=as_json)
     plan = report.plan
@@ -64,13 +98,17 @@ def rollout_plan(
     raise typer.Exit(exit_for(report.outcome))
 
 
+rollout_app.command("plan-diff")(plan_diff)
+
+
 @rollout_app.command("start")
 def rollout_start(
     cluster: Cluster,
     material: Material,
     nodes: Nodes = None,
     apply: ApplyOption = None,
-    wave: WaveOption = None,
+    strategy: StrategyOption = None,
+    batch: BatchOption = None,
     failure_budget: Budget = None,
     on_failure: OnFailure = None,
     waive: Waive = None,
@@ -84,7 +122,8 @@ def rollout_start(
         material=delivery(material),
         nodes=nodes,
         apply=apply,
-        wave=wave,
+        strategy=strategy,
+        batch=batch,
         failure_budget=failure_budget,
         on_failure=on_failure,
         waive=waive,
@@ -97,13 +136,16 @@ def rollback(
     cluster: Cluster,
     nodes: Nodes = None,
     apply: ApplyOption = None,
-    wave: WaveOption = None,
+    strategy: StrategyOption = None,
+    batch: BatchOption = None,
     reason: Reason = "",
     follow: Follow = True,
     as_json: Json = False,
 ) -> None:
     """Bring nodes back to the generation they served before: a rollout like any other, under the same lock."""
-    request = _request(cluster=cluster, goal="rollback", nodes=nodes, apply=apply, wave=wave, reason=reason)
+    request = _request(
+        cluster=cluster, goal="rollback", nodes=nodes, apply=apply, strategy=strategy, batch=batch, reason=reason
+    )
     _start(request, follow=follow, as_json=as_json)
 
 

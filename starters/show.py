@@ -9,7 +9,6 @@ from sealring.models.egress import Egress
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.issuing import IssueReport
 from sealring.models.node import ClusterView
-from sealring.models.plan import Plan
 from sealring.models.rollout import NodeOutcome, NodeState, Phase, RolloutReport
 from sealring.models.steering import NodeStep, RolloutStatus
 
@@ -66,27 +65,6 @@ def show_status(status: RolloutStatus, steps: dict[str, NodeStep]) -> Renderable
         parts.append(Text(str(status.problem), "red"))
     parts += [Text(f"  {command}", "dim") for command in status.commands]
     parts += [Text(line) for line in status.by_hand]
-    return Group(*parts)
-
-
-def show_plan(plan: Plan) -> RenderableType:
-    """Waves with their reasons."""
-    nodes, waves = len(plan.targets), len(plan.waves)
-    parts: list[RenderableType] = [
-        Text(f"{plan.goal} on {plan.cluster}: {nodes} nodes in {waves} waves, plan {short(plan.digest)}", "bold")
-    ]
-    for wave in plan.waves:
-        parts.append(Text(f"{wave.name}: {wave.because}"))
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for target in wave.targets:
-            node, leaf = target.node, short(target.leaf_sha256)
-            place = f"{node.datacenter}/{node.rack}"
-            seen = f"seen from {', '.join(p.address for p in target.vantages)}" if target.vantages else "no peer looks"
-            table.add_row("  ", node.address, place, target.apply, f"leaf {leaf}", f"{target.because}; {seen}")
-        parts.append(table)
-    if plan.unchanged:
-        parts.append(Text(f"unchanged, serving it already: {', '.join(plan.unchanged)}"))
-    parts += [Text(f"risk: {risk}", "yellow") for risk in plan.risks]
     return Group(*parts)
 
 

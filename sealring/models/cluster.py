@@ -6,7 +6,7 @@ Durations are ISO 8601 (`PT30S`) or a number of seconds.
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -179,11 +179,41 @@ class MaterialPolicy(Input):
     names: tuple[str, ...] = Field((), description="DNS names every node's certificate must carry (what clients use).")
 
 
+Strategy = Literal["rolling", "canary", "zone-aware", "load-aware", "blue-green", "fastest"]
+Batch = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,4}|[1-9][0-9]?%|100%)$")]
+"""Nodes of a wave: a number, or percent of the nodes that the rollout works on."""
+
+
+def formerly_wave(given: Any) -> Any:
+    """What `wave` said before there were strategies: in histories, and in cluster files of then."""
+    if not isinstance(given, dict) or given.get("wave", "") not in (None, "node", "rack"):
+        return given
+    strategy = {"node": {"strategy": "rolling"}, "rack": {"strategy": "zone-aware"}}.get(given["wave"], {})
+    return strategy | {name: value for name, value in given.items() if name != "wave"}
+
+
 class RolloutSettings(Input):
     """Defaults for rollouts of this cluster; a request may override the ones it has too."""
 
-    wave: Literal["node", "rack"] = Field("node", description="What is activated together.")
-    max_parallel: int = Field(10, ge=1, le=Many, description="Nodes of a rack wave at once; preparation uses it too.")
+    _formerly = model_validator(mode="before")(formerly_wave)
+
+    strategy: Strategy = Field("rolling", description="How waves are formed; docs/planning.md.")
+    batch: Batch | None = Field(
+        None, description='Most nodes in a wave: 5, or "20%". Default: 1 when rolling, else what is safe.'
+    )
+    batch_per_rack: int | None = Field(None, ge=1, le=Many, description="Most nodes of one rack in a wave.")
+    grow: bool = Field(False, description="Begin with single nodes and double after clean waves, up to batch.")
+    green: tuple[Line, ...] = Field(
+        (), description="blue-green: what goes first: datacenters, or racks as DATACENTER/RACK."
+    )
+    reserve: int | None = Field(
+        None,
+        ge=0,
+        le=Many,
+        description="Replicas kept back for an unplanned failure, where a range can lose two or more. "
+        "Default: 0 for fastest, else 1.",
+    )
+    max_parallel: int = Field(10, ge=1, le=Many, description="Nodes at once, in waves and in preparation.")
     apply: Apply = Field("auto", description="auto: reload where the version can, restart where it must.")
     allow_restart: bool = Field(True, description="Whether auto may restart a node that a reload did not convince.")
     failure_budget: int = Field(

@@ -1,7 +1,5 @@
 """What a rollout will do, as data: stages of waves of nodes, with the reasons, under one digest."""
 
-import hashlib
-import json
 from typing import Literal
 
 from pydantic import Field
@@ -9,6 +7,7 @@ from pydantic import Field
 from sealring.models.base import Fact, Sha256
 from sealring.models.cluster import NodeRef, RolloutSettings
 from sealring.models.material import MaterialRef
+from sealring.models.schedule import Forecast, Proof, Way, digest_of
 
 Goal = Literal["deploy", "rollback"]
 
@@ -19,7 +18,7 @@ class Target(Fact):
     node: NodeRef
     generation: Sha256
     leaf_sha256: Sha256
-    apply: Literal["reload", "restart"]
+    apply: Way
     may_restart: bool = Field(description="Whether a reload that does not convince may be followed by a restart.")
     because: str = Field("", description="Why reload or restart.")
     vantages: tuple[NodeRef, ...] = Field((), description="Peers to probe through, and whose trust counts.")
@@ -30,7 +29,9 @@ class Wave(Fact):
 
     name: str
     targets: tuple[Target, ...]
-    because: str
+    because: str = Field(description="Why it is safe.")
+    unsafe_if: str = ""
+    proof: tuple[Proof, ...] = Field((), description="The tightest replica sets; the fewest spare replicas first.")
 
 
 class Stage(Fact):
@@ -38,6 +39,7 @@ class Stage(Fact):
 
     name: str
     waves: tuple[Wave, ...]
+    hold: bool = Field(False, description="After it a person looks, and resumes.")
 
 
 class Plan(Fact):
@@ -50,6 +52,9 @@ class Plan(Fact):
     unchanged: tuple[str, ...] = Field((), description="Addresses of nodes that already serve their generation.")
     risks: tuple[str, ...] = ()
     rules: RolloutSettings = Field(RolloutSettings(), description="Of the cluster file, with the request's overrides.")
+    topology: str = Field("", description="Fingerprint of the topology that was proven against; empty: nothing was.")
+    lower_bound: int = Field(0, description="No safe way to restart these nodes has fewer waves; 0: none is restarted.")
+    forecast: Forecast | None = None
 
     @property
     def waves(self) -> tuple[Wave, ...]:
@@ -64,5 +69,4 @@ class Plan(Fact):
     @property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON form (sorted keys, no spaces)."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return digest_of(self)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from sealring.models.base import Address, Fact, Input, Line, Sha256
-from sealring.models.cluster import Apply, ClusterName, Many, NodeRef, RolloutSettings
+from sealring.models.cluster import Apply, Batch, ClusterName, Many, NodeRef, RolloutSettings, Strategy, formerly_wave
 from sealring.models.evidence import BLOCKING, Finding, Served, Verification
 from sealring.models.material import MaterialRef, ResolvedMaterial
 from sealring.models.node import ClusterView, Generation
@@ -25,7 +25,8 @@ class RolloutRequest(Input):
     nodes: tuple[Address, ...] = Field((), max_length=Many, description="Only these addresses; empty: all nodes.")
     dry_run: bool = Field(False, description="Stop after the plan; nothing on any node changes.")
     apply: Apply | None = Field(None, description="Overrides the cluster file.")
-    wave: Literal["node", "rack"] | None = Field(None, description="Overrides the cluster file.")
+    strategy: Strategy | None = Field(None, description="Overrides the cluster file.")
+    batch: Batch | None = Field(None, description="Overrides the cluster file.")
     failure_budget: int | None = Field(None, ge=0, le=Many, description="Overrides the cluster file.")
     on_failure: Literal["stop", "ask"] | None = Field(None, description="Overrides the cluster file.")
     waive: tuple[Waive, ...] = Field(
@@ -35,6 +36,8 @@ class RolloutRequest(Input):
     )
     requester: Line = ""
     reason: Line = ""
+
+    _formerly = model_validator(mode="before")(formerly_wave)
 
     @field_validator("nodes")
     @classmethod

@@ -8,8 +8,8 @@ from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, m
 
 from sealring.models.base import Input, Line
 
-Check = Annotated[str, StringConstraints(pattern=r"^[a-z-]+\.[a-z-]+$", max_length=64)]
-"""The code of a check: `material.chain`."""
+Check = Annotated[str, StringConstraints(pattern=r"^([a-z-]+\.[a-z-]+|plan\.quorum\.[A-Za-z0-9_]+)$", max_length=80)]
+"""The code of a check: `material.chain`; `plan.quorum.KEYSPACE`: this keyspace may become unavailable."""
 
 _TEXT = re.compile(r"(?P<code>[^:]*)(?::(?:until=(?P<until>[^,]*))?(?:(?:^|,|(?<=:))reason=(?P<reason>.*))?)?")
 

@@ -8,15 +8,24 @@ from sealring.models.base import short
 from sealring.models.cluster import NodeRef, RolloutSettings
 from sealring.models.material import ResolvedMaterial
 from sealring.models.node import ClusterView, NodeView
-from sealring.models.plan import Plan, Stage, Target
+from sealring.models.plan import Plan, Target
 from sealring.models.rollout import PlanQuestion, RolloutRequest
+from sealring.models.schedule import Schedule
+from sealring.models.topology import RingNode, Topology
 from sealring.models.waiver import Waiver
-from sealring.planning.waivers import weigh
-from sealring.planning.waves import form_waves
+from sealring.planning.schedule import schedule, unproven
+from sealring.planning.waivers import in_force, waived_keyspaces, weigh
+from sealring.planning.waves import refusal_of, stages_of
 
 
-def make_plan(question: PlanQuestion, settings: RolloutSettings) -> Plan:
+def make_plan(question: PlanQuestion, settings: RolloutSettings, topology: Topology | None = None) -> Plan:
     """Decide what is done to each node, and in which order.
+
+    Args:
+        question: what was asked and observed.
+        settings: of the cluster file.
+        topology: the ring's tokens and keyspaces, with the addresses of the view. None: they could not be read;
+            restarts then go one by one, and the plan says that nothing was proven.
 
     Raises:
         SealringError: `plan.*`, when there is nothing safe to do; the message names nodes and reasons.
@@ -31,21 +40,49 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings) -> Plan:
     targets = tuple(_target(node, request, material, rules, ring, view.observed_at) for node in chosen)
     served = {node.node.address for node, target in zip(chosen, targets, strict=True) if _serves(node, target)}
     work = tuple(target for target in targets if target.node.address not in served)
-    waves = form_waves(work, rules.wave, rules.max_parallel)
+    made = _schedule(view, topology, work, rules, in_force(request.waive, view.observed_at))
+    if made.infeasible:
+        raise refusal_of(made.infeasible)
     return Plan(
         cluster=request.cluster,
         goal=request.goal,
         material=material.ref if material else None,
-        stages=(Stage(name="roll back" if request.goal == "rollback" else "renew leaves", waves=waves),),
+        stages=stages_of(made, work, "roll back" if request.goal == "rollback" else "renew leaves"),
         unchanged=tuple(sorted(served)),
-        risks=(*(f"WAIVED: {waiver}" for waiver in request.waive), *_risks(work)),
+        risks=(*(f"WAIVED: {waiver}" for waiver in request.waive), *made.risks, *_risks(work)),
         rules=rules,
+        topology=made.topology,
+        lower_bound=made.lower_bound,
+        forecast=made.forecast,
     )
 
 
 def _rules(request: RolloutRequest, settings: RolloutSettings) -> RolloutSettings:
-    asked = {name: getattr(request, name) for name in ("apply", "wave", "failure_budget", "on_failure")}
+    asked = {name: getattr(request, name) for name in ("apply", "strategy", "batch", "failure_budget", "on_failure")}
     return settings.model_copy(update={name: value for name, value in asked.items() if value is not None})
+
+
+def _schedule(
+    view: ClusterView,
+    topology: Topology | None,
+    work: tuple[Target, ...],
+    rules: RolloutSettings,
+    waived: tuple[str, ...],
+) -> Schedule:
+    ways = {target.node.address: target.apply for target in work}
+    if topology is not None:
+        return schedule(topology, ways, rules, waived=waived_keyspaces(waived))
+    places = tuple(
+        RingNode(
+            address=seen.node.address,
+            datacenter=seen.node.datacenter,
+            rack=seen.node.rack,
+            tokens=(number,),
+            version=seen.version,
+        )
+        for number, seen in enumerate(view.nodes)
+    )
+    return unproven(view.cluster, places, ways, rules)
 
 
 def _chosen(view: ClusterView, addresses: tuple[str, ...]) -> tuple[NodeView, ...]:
@@ -189,10 +226,5 @@ def _serves(view: NodeView, target: Target) -> bool:
 
 
 def _risks(targets: tuple[Target, ...]) -> Iterable[str]:
-    if any(t.apply == "restart" for t in targets):
-        yield (
-            "restarts take one node away at a time: keyspaces with RF 1, or RF 2 read at QUORUM, "
-            "are unavailable meanwhile (not yet computed here)"
-        )
-    elif any(t.may_restart for t in targets):
-        yield "a node whose reload does not convince is restarted, alone"
+    if any(t.may_restart for t in targets):
+        yield "a node whose reload does not convince is restarted where that is proven to be safe, alone"

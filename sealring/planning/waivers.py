@@ -8,6 +8,7 @@ from sealring.errors import Actor, SealringError, refuse
 from sealring.models.evidence import BLOCKING, Finding, Verdict
 from sealring.models.waiver import Waiver
 
+QUORUM = "plan.quorum."
 USED, EXPIRED = "waiver.used", "waiver.expired"
 
 
@@ -45,6 +46,11 @@ def weigh(findings: Iterable[Finding], waivers: tuple[Waiver, ...], now: datetim
 def in_force(waivers: tuple[Waiver, ...], now: datetime) -> tuple[str, ...]:
     """The codes that are waived now."""
     return tuple(waiver.code for waiver in waivers if waiver.holds(now))
+
+
+def waived_keyspaces(codes: tuple[str, ...]) -> frozenset[str]:
+    """Keyspaces that may become unavailable: those of the codes `plan.quorum.KEYSPACE`."""
+    return frozenset(code.removeprefix(QUORUM) for code in codes if code.startswith(QUORUM))
 
 
 def refuse_expired(waivers: tuple[Waiver, ...], now: datetime) -> None:

@@ -1,43 +1,50 @@
-"""Which nodes are activated together."""
+"""Targets in the waves of a schedule."""
 
-from itertools import groupby
+from sealring.errors import Actor, SealringError, refuse
+from sealring.models.plan import Stage, Target, Wave
+from sealring.models.schedule import Blocked, Schedule
 
-from sealring.models.plan import Target, Wave
 
+def stages_of(made: Schedule, targets: tuple[Target, ...], aim: str) -> tuple[Stage, ...]:
+    """The stages of a schedule, filled.
 
-def form_waves(targets: tuple[Target, ...], wave: str, max_parallel: int) -> tuple[Wave, ...]:
-    """Group targets into waves, in order of datacenter, rack and address.
-
-    Restarts always go one node at a time: a rack at a time is safe only where no range has two replicas in a rack,
-    and nothing here proves that. A reload takes no replica away, so a rack (at most `max_parallel` nodes of it) may
-    be reloaded together when asked.
+    A reload in company must not turn into several restarts at once, nor one anywhere that no promise allows: there a
+    node whose reload does not convince is taken back.
     """
-    ordered = sorted(targets, key=_place)
-    waves: list[tuple[tuple[Target, ...], str]] = []
-    for (datacenter, rack), members in groupby(ordered, key=lambda t: (t.node.datacenter, t.node.rack)):
-        rack_targets = tuple(members)
-        reloads = tuple(t for t in rack_targets if t.apply == "reload")
-        alone = tuple(t for t in rack_targets if t.apply == "restart")
-        if wave == "rack":
-            because = f"rack {rack} of {datacenter}, by reload: no replica leaves"
-            # A reload in company must not turn into several restarts at once.
-            together = len(reloads) > 1
-            joint = tuple(t.model_copy(update={"may_restart": False}) if together else t for t in reloads)
-            waves += [(joint[i : i + max_parallel], because) for i in range(0, len(joint), max_parallel)]
-        else:
-            alone = rack_targets
-        waves += [((t,), f"one node of rack {rack} in {datacenter}") for t in alone]
+    by_address = {target.node.address: target for target in targets}
+
+    def filled(address: str, *, may_restart: bool) -> Target:
+        target = by_address[address]
+        return target.model_copy(update={"may_restart": target.may_restart and may_restart})
+
     return tuple(
-        Wave(name=f"wave {number}", targets=members, because=because)
-        for number, (members, because) in enumerate(waves, start=1)
+        Stage(
+            name=f"{aim}: {stage.name}",
+            hold=stage.hold,
+            waves=tuple(
+                Wave(
+                    name=wave.name,
+                    targets=tuple(filled(address, may_restart=wave.may_restart) for address in wave.nodes),
+                    because=wave.because,
+                    unsafe_if=wave.unsafe_if,
+                    proof=wave.proof,
+                )
+                for wave in stage.waves
+            ),
+        )
+        for stage in made.stages
     )
 
 
-def _place(target: Target) -> tuple[str, str, tuple[int, ...] | tuple[str, ...]]:
-    octets = target.node.address.split(".")
-    numeric = all(octet.isdigit() for octet in octets)
-    return (
-        target.node.datacenter,
-        target.node.rack,
-        tuple(int(octet) for octet in octets) if numeric else (target.node.address,),
+def refusal_of(infeasible: tuple[Blocked, ...]) -> SealringError:
+    """Nodes that no wave may hold, as a refusal: nothing is begun."""
+    first = next((b for b in infeasible if b.kind == "never"), infeasible[0])
+    others = sum(len(b.nodes) for b in infeasible) - len(first.nodes)
+    named = ", ".join(first.nodes[:10]) + (f" and {len(first.nodes) - 10} more" if len(first.nodes) > 10 else "")
+    more = f"; and {others} nodes for other reasons" if others else ""
+    return refuse(
+        "plan.quorum" if first.kind == "never" else "plan.replicas-away",
+        f"{named}: {first.because}{more}",
+        "; or ".join(first.ways_out),
+        actor=Actor.CASSANDRA_ADMIN,
     )

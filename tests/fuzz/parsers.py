@@ -127,7 +127,7 @@ ssh: &s {port: 22, connect_timeout: PT30S, hosts: {127.0.0.1: {port: 2222}}}
 cql: {ca: pki/ca.crt, port: 9042}
 service: {name: cassandra, start_timeout: 300}
 policy: {min_rsa_bits: 2048, min_remaining: P1D}
-rollout: {wave: rack, max_parallel: 3, settle: 3}
+rollout: {strategy: zone-aware, batch: 20%, max_parallel: 3, settle: 3}
 """
 CONFIGURATION = """listen_address: 10.1.0.1
 native_transport_port: 9142

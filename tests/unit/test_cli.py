@@ -20,7 +20,8 @@ from sealring.models.steering import Decision, NodeStatus, NodeStep, RolloutStat
 from sealring.models.waiver import Waiver
 from starters.cli import app
 from starters.exits import Exit, exit_for, tell
-from starters.show import show_findings, show_plan, show_report, show_status, show_view
+from starters.show import show_findings, show_report, show_status, show_view
+from starters.show_plans import show_plan
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 NODE = NodeRef(host_id="h", address="127.0.0.1", internode_address="127.0.0.1", datacenter="dc1", rack="r1")
@@ -181,7 +182,7 @@ def test_exit_codes_tell_mistake_from_weather(capsys: pytest.CaptureFixture[str]
     [
         (("cluster", "inspect", "nope"), "nope"),
         (("cluster", "inspect", "../etc"), "cluster"),
-        (("rollout", "start", "lab", "-m", "/d", "--wave", "zone", "--no-watch"), "wave"),
+        (("rollout", "start", "lab", "-m", "/d", "--strategy", "zone", "--no-watch"), "strategy"),
         (("rollout", "start", "lab", "-m", "/d", "--failure-budget", "-1"), "failure_budget"),
         (("rollout", "start", "lab", "-m", "/d", "--apply", "hope"), "apply"),
         (("rollout", "start", "a/b", "-m", "/d"), "cluster"),

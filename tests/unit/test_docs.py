@@ -14,13 +14,18 @@ from typer.testing import CliRunner
 from sealring.hosts.refusals import MEANINGS
 from sealring.models.cluster import ClusterFile, CqlSettings, ServiceSettings, SshSettings, VaultSettings
 from sealring.models.rollout import RolloutRequest
+from sealring.models.topology import Topology
 from sealring.settings import Settings, read_cluster
 from starters.cli import app
 from starters.exits import Exit
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-SCHEMAS: dict[str, type[BaseModel]] = {"cluster.schema.json": ClusterFile, "rollout.schema.json": RolloutRequest}
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "cluster.schema.json": ClusterFile,
+    "rollout.schema.json": RolloutRequest,
+    "topology.schema.json": Topology,
+}
 SECTIONS: dict[str, type[BaseModel]] = {
     "cql": CqlSettings,
     "ssh": SshSettings,
@@ -79,6 +84,7 @@ AREAS = frozenset(
         "steer",
         "store",
         "temporal",
+        "topology",
         "vault",
         "verifier",
         "verify",
@@ -93,9 +99,15 @@ def test_schemas_are_those_of_the_models(name: str) -> None:
     assert (DOCS / name).read_text() == schema(name), "run: python -m tests.unit.test_docs"
 
 
-@pytest.mark.parametrize("file", sorted((DOCS / "examples").glob("*.yaml")), ids=lambda f: f.name)
+@pytest.mark.parametrize("file", sorted((DOCS / "examples").glob("*cluster.yaml")), ids=lambda f: f.name)
 def test_example_cluster_files_are_valid(file: Path) -> None:
     assert read_cluster(file).name == file.stem
+
+
+def test_the_example_topology_can_be_planned() -> None:
+    shown = CliRunner().invoke(app, ["rollout", "plan", "--topology", str(DOCS / "examples" / "topology.yaml")])
+    assert shown.exit_code == Exit.DONE, shown.output
+    assert "LOCAL_QUORUM" in shown.output
 
 
 @pytest.mark.parametrize("file", sorted((DOCS / "examples").glob("*.json")), ids=lambda f: f.name)

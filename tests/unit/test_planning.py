@@ -68,19 +68,23 @@ RINGS = st.lists(
 )
 
 
-@given(RINGS, st.sampled_from(["node", "rack"]), st.integers(1, 12))
-def test_waves_hold_every_node_once_and_never_two_racks_or_two_restarts(
-    ring: list[tuple[str, str, str]], wave: str, parallel: int
+@given(RINGS, st.sampled_from(["rolling", "canary", "zone-aware", "load-aware", "fastest"]), st.integers(1, 12))
+def test_where_replicas_are_not_known_restarts_go_one_by_one_and_the_plan_says_so(
+    ring: list[tuple[str, str, str]], strategy: str, parallel: int
 ) -> None:
     seen = view(*(node(i + 1, datacenter=d, rack=r, reload=how) for i, (d, r, how) in enumerate(ring)))
-    made = plan(seen, RolloutSettings(wave=wave, max_parallel=parallel))
+    made = plan(seen, RolloutSettings.model_validate({"strategy": strategy, "max_parallel": parallel}))
     addresses = [target.node.address for target in made.targets]
     assert sorted(addresses) == sorted(n.node.address for n in seen.nodes)
     for one in made.waves:
-        assert len({(t.node.datacenter, t.node.rack) for t in one.targets}) == 1
-        assert len(one.targets) <= (parallel if wave == "rack" else 1)
+        assert len(one.targets) <= (1 if strategy == "rolling" else parallel)
+        if strategy == "zone-aware":
+            assert len({(t.node.datacenter, t.node.rack) for t in one.targets}) == 1
         if len(one.targets) > 1:
             assert not any(t.apply == "restart" or t.may_restart for t in one.targets)
+    assert made.topology == ""
+    restarted = any(t.apply == "restart" for t in made.targets)
+    assert any("nothing was proven" in risk for risk in made.risks) is restarted
 
 
 @given(RINGS)

@@ -14,7 +14,8 @@ from sealring.models.cluster import RolloutSettings
 from sealring.models.evidence import Finding, Verdict, Verification
 from sealring.models.rollout import NodeState, Phase, Readiness, RingQuestion
 from sealring.models.steering import RolloutStatus
-from starters.show import show_plan, show_report, show_status
+from starters.show import show_report, show_status
+from starters.show_plans import show_plan
 from tests.workflow.fakes import FakeRing, blocking, distrusted, generation
 from tests.workflow.story import N1, N2, deploy, ended, report_of, run, serving, start, until
 from workflows.page import render
