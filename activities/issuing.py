@@ -9,9 +9,10 @@ from temporalio import activity
 from activities.rings import Bench, Files, Rings, generation_of
 from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.node_keys import OnNode, ask_node, assemble_keystores, bring_certificate
-from sealring.models.cluster import ClusterFile, NodeRef, PkiSettings
+from sealring.models.cluster import ClusterFile, NodeRef
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.issuing import Issued, IssueOrder
+from sealring.models.vault import PkiSettings
 from sealring.pki.certificates import facts, load_certificates
 from sealring.pki.keys import NodeKey
 from sealring.pki.material import Material, generation_id

@@ -15,8 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from sealring.errors import refuse
 from sealring.local_files import SMALL, at_home, read_small
-from sealring.models.base import Line, LocalPath
-from sealring.models.cluster import CLUSTER_NAME, ClusterFile, Jump, Port, SshHost
+from sealring.models.base import Line, LocalPath, Port
+from sealring.models.cluster import CLUSTER_NAME, ClusterFile, Jump, SshHost
 from sealring.plain_yaml import StrictLoader
 
 _WAY_FILES = ("known_hosts", "private_key", "certificate", "password_file")

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from sealring.errors import SealringError, refuse
 from sealring.local_files import read_small
-from sealring.models.cluster import Many, RolloutSettings
+from sealring.models.base import Many
+from sealring.models.cluster import RolloutSettings
 from sealring.models.plan import Plan
 from sealring.models.rollout import RolloutRequest
 from sealring.models.schedule import Schedule, Way

@@ -1,11 +1,12 @@
 """Two kinds of model: what a person writes (unknown keys are refused) and what our own parts tell each other."""
 
 import re
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 
 class Input(BaseModel):
@@ -22,6 +23,12 @@ class Fact(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Duration = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=20))]  # a socket can wait 2^31 ms, 24 days
+Lifetime = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=36500))]
+Pause = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=1))]
+Many = 10_000  # more of anything than a ring has nodes
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in lower-case hexadecimal. Of a certificate: over its DER bytes."""

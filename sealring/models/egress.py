@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sealring.models.base import Fact
-from sealring.models.cluster import Port
+from sealring.models.base import Fact, Port
 
 Origin = Literal["control worker", "deploy worker", "bastions", "nodes"]
 

@@ -2,8 +2,8 @@
 
 from pydantic import Field, field_validator
 
-from sealring.models.base import Address, Fact, Input, Line, Sha256
-from sealring.models.cluster import ClusterName, Many, NodeRef
+from sealring.models.base import Address, Fact, Input, Line, Many, Sha256
+from sealring.models.cluster import ClusterName, NodeRef
 from sealring.models.evidence import Finding
 from sealring.models.material import CertificateFacts
 from sealring.models.problem import Problem

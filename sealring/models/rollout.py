@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sealring.models.base import Address, Fact, Input, Line, Sha256
-from sealring.models.cluster import Apply, Batch, ClusterName, Many, NodeRef, RolloutSettings, Strategy, formerly_wave
+from sealring.models.base import Address, Fact, Input, Line, Many, Sha256
+from sealring.models.cluster import Apply, Batch, ClusterName, NodeRef, RolloutSettings, Strategy, formerly_wave
 from sealring.models.evidence import BLOCKING, Finding, Served, Verification
 from sealring.models.material import MaterialRef, ResolvedMaterial
 from sealring.models.node import ClusterView, Generation

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealring.errors import Actor, SealringError, refuse
 from sealring.local_files import read_small
-from sealring.models.cluster import PkiSettings
+from sealring.models.vault import PkiSettings
 from sealring.pki.certificates import Certificates, load_certificates
 from sealring.pki.material import Material, links
 from sealring.pki.requests import Request, names_in

@@ -16,7 +16,7 @@ import httpx
 
 from sealring.errors import Actor, SealringError, passing, refuse
 from sealring.local_files import at_home, read_small
-from sealring.models.cluster import VaultSettings
+from sealring.models.vault import VaultSettings
 
 MAX_ANSWER = 1 << 20  # bytes; a KV secret is at most 1 MiB by the server's own default
 MAX_SECRET = 1 << 14  # bytes of a token or secret id file

@@ -11,7 +11,8 @@ import pytest
 from lab import openbao
 from lab.authority import Authority, write_file
 from lab.openbao import OpenBao
-from sealring.models.cluster import NodeRef, VaultSettings
+from sealring.models.cluster import NodeRef
+from sealring.models.vault import VaultSettings
 from sealring.sources.vault import Vault
 
 HOST = "127.0.0.1"

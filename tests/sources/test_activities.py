@@ -14,11 +14,11 @@ from activities.prepare import _load
 from activities.rings import Rings
 from lab import openbao, state
 from sealring.errors import ErrorClass, SealringError
-from sealring.models.cluster import VaultSettings
 from sealring.models.material import MaterialRef
 from sealring.models.node import ClusterView, NodeView
 from sealring.models.plan import Target
 from sealring.models.rollout import MaterialQuestion, NodeOrder
+from sealring.models.vault import VaultSettings
 from tests.sources.conftest import DELIVERY, NODE, Bao
 
 REF = MaterialRef(provider="vault", path=DELIVERY)

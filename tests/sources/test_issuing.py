@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from lab import openbao, state
 from lab.authority import Authority, write_file
 from sealring.errors import ErrorClass, SealringError
-from sealring.models.cluster import PkiSettings, VaultSettings
 from sealring.models.material import MaterialRef
+from sealring.models.vault import PkiSettings, VaultSettings
 from sealring.pki.certificates import alternative_names, load_certificates
 from sealring.pki.keys import NodeKey
 from sealring.pki.material import generation_id

@@ -23,7 +23,7 @@ from lab.spec import SSH_PORT, LabSpec
 from lab.tools import sshd
 from sealring.errors import Actor, ErrorClass, SealringError
 from sealring.hosts.ssh import Host, HostPool
-from sealring.models.cluster import VaultSettings
+from sealring.models.vault import VaultSettings
 from tests.sources.conftest import Bao
 
 pytestmark = pytest.mark.sshd

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lab import openbao, state
 from lab.authority import Authority, write_file
 from sealring.errors import ErrorClass, SealringError
-from sealring.models.cluster import VaultSettings
+from sealring.models.vault import VaultSettings
 from sealring.sources.vault import Vault
 from tests.sources.conftest import HOST, Bao
 

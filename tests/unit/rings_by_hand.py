@@ -115,21 +115,24 @@ def limits(topology: Topology, waived: Iterable[str] = ()) -> set[Promised]:
             everywhere = frozenset[str]().union(*placed.values())
             for level in keyspace.consistency:
                 word = level.removeprefix("LOCAL_").removeprefix("EACH_")
-                needs = {"ONE": lambda f: 1, "TWO": lambda f: 2, "THREE": lambda f: 3, "ALL": lambda f: f}
-                need = needs.get(word, lambda f: f // 2 + 1)
                 if level == "ANY":
                     continue
                 if word == level or simply:
-                    found.add((keyspace.name, everywhere, len(everywhere) - need(total)))
+                    found.add((keyspace.name, everywhere, len(everywhere) - need(word, total)))
                 if word != level and simply:
                     for dc in set(where.values()):
                         here = frozenset(a for a in everywhere if where[a] == dc)
-                        if len(here) >= need(total):
-                            found.add((keyspace.name, here, len(here) - need(total)))
+                        if len(here) >= need(word, total):
+                            found.add((keyspace.name, here, len(here) - need(word, total)))
                 elif word != level:
                     for dc, here in placed.items():
-                        found.add((keyspace.name, here, len(here) - need(factors[dc])))
+                        found.add((keyspace.name, here, len(here) - need(word, factors[dc])))
     return {(name, who, slack) for name, who, slack in found if who}
+
+
+def need(word: str, factor: int) -> int:
+    """Replicas that a consistency level waits for."""
+    return {"ONE": 1, "TWO": 2, "THREE": 3, "ALL": factor}.get(word, factor // 2 + 1)
 
 
 def broken(

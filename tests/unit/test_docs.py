@@ -12,9 +12,10 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from sealring.hosts.refusals import MEANINGS
-from sealring.models.cluster import ClusterFile, CqlSettings, ServiceSettings, SshSettings, VaultSettings
+from sealring.models.cluster import ClusterFile, CqlSettings, ServiceSettings, SshSettings
 from sealring.models.rollout import RolloutRequest
 from sealring.models.topology import Topology
+from sealring.models.vault import VaultSettings
 from sealring.settings import Settings, read_cluster
 from starters.cli import app
 from starters.exits import Exit

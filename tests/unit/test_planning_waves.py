@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sealring.models.cluster import Many, RolloutSettings
+from sealring.models.base import Many
+from sealring.models.cluster import RolloutSettings
 from sealring.models.schedule import Schedule
 from sealring.models.topology import Topology
 from sealring.planning.replicas import ordered, replica_sets, replication_of

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from lab.authority import Authority, deliver
 from lab.spec import LabSpec
 from sealring.errors import Actor, ErrorClass, SealringError
-from sealring.models.cluster import NodeRef, VaultSettings
+from sealring.models.cluster import NodeRef
 from sealring.models.material import MaterialRef
+from sealring.models.vault import VaultSettings
 from sealring.pki.material import generation_id
 from sealring.sources.base import MaterialSource, delivery_digest, source_for
 from sealring.sources.files import MAX_BYTES
