@@ -1,6 +1,7 @@
 """The parts one by one, a line each: what, how many, median and spread over the runs."""
 
 import asyncio
+import random
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -24,11 +25,15 @@ from sealring.models.cluster import NodeRef, RolloutSettings, SshSettings
 from sealring.models.node import Change, ClusterView, Generation, NodeView, StoreFile
 from sealring.models.plan import Plan
 from sealring.models.rollout import PlanQuestion, RolloutRequest
+from sealring.models.schedule import Schedule
+from sealring.models.topology import Topology
 from sealring.planning.plan import make_plan
+from sealring.planning.schedule import schedule
 
 RUNS = 5
 HOSTS = 20
 NODES = 1000
+TOKENS = 16
 AT_ONCE = 10
 
 
@@ -36,6 +41,11 @@ def measure_parts() -> None:
     """All of them."""
     plans = tuple(timed(plan_many) for _ in range(RUNS))
     lines = [Line(f"plan a rollback of {NODES} nodes", "s", plans)]
+    for racks in (3, 2):
+        ring = large_ring(racks)
+        schedules = tuple(timed(partial(restart_all, ring)) for _ in range(RUNS))
+        what = f"plan restarts of {NODES} nodes with {TOKENS} tokens in {racks} racks, RF 3"
+        lines.append(Line(what, "s", schedules, f"{len(restart_all(ring).waves)} waves"))
     lines += asyncio.run(over_ssh())
     for line in lines:
         print(f"{line.what}: {Figure(line.runs)} {line.unit} {line.note}", flush=True)
@@ -48,6 +58,27 @@ def timed(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+def large_ring(racks: int) -> Topology:
+    """A ring with random tokens, the same ones every time, and one keyspace."""
+    tokens = random.Random(1).sample(range(-(2**62), 2**62 - 1), NODES * TOKENS)  # noqa: S311 - no secrets
+    return Topology.model_validate(
+        {
+            "name": "bench",
+            "nodes": [
+                {"address": f"10.0.{i // 250}.{i % 250}", "rack": f"r{i % racks}", "tokens": tokens[i::NODES]}
+                for i in range(NODES)
+            ],
+            "keyspaces": [{"name": "k", "replication": {"class": "NetworkTopologyStrategy", "dc1": 3}}],
+        }
+    )
+
+
+def restart_all(ring: Topology) -> Schedule:
+    """Waves for a restart of every node, as few as can be found."""
+    rules = RolloutSettings(strategy="fastest", max_parallel=NODES)
+    return schedule(ring, {node.address: "restart" for node in ring.nodes}, rules)
 
 
 def plan_many() -> Plan:

@@ -11,7 +11,10 @@ from sealring.errors import SealringError, refuse
 from sealring.local_files import read_small
 from sealring.models.topology import Topology
 from sealring.plain_yaml import StrictLoader
+from sealring.planning.replicas import replication_of
 from sealring.settings import wrong_fields
+
+_EXAMPLE = "an example is docs/examples/topology.yaml"
 
 LARGEST = 32 << 20
 """Bytes; ten thousand nodes with 16 tokens are five million."""
@@ -36,13 +39,21 @@ def read_topology(file: Path) -> Topology:
         raise _wrong("topology.unreadable", file, f"{error.strerror}", "name a file that can be read") from None
     except UnicodeDecodeError:
         raise _wrong("topology.unreadable", file, "not UTF-8", "save it as UTF-8") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        words = " ".join(str(error).split())
-        raise _wrong("topology.not-yaml", file, words[:300], "correct it: it must be YAML or JSON") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "no YAML"
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise _wrong("topology.not-yaml", file, f"{place}{problem}"[:300], "correct it: YAML or JSON") from None
+    except (ValueError, RecursionError) as error:
+        raise _wrong("topology.not-yaml", file, str(error)[:300], "correct it: YAML or JSON") from None
     if not isinstance(content, dict):
-        raise _wrong("topology.not-yaml", file, "expected a mapping with name, nodes and keyspaces", "see the example")
+        raise _wrong("topology.not-yaml", file, "expected a mapping with name, nodes and keyspaces", _EXAMPLE)
     try:
-        return Topology.model_validate(content)
+        topology = Topology.model_validate(content)
+        for keyspace in topology.keyspaces:
+            replication_of(keyspace, {node.datacenter for node in topology.nodes})
+    except SealringError as error:
+        raise _wrong("topology.invalid", file, error.message, error.remedy) from None
     except ValidationError as error:
         fields = wrong_fields(error).split("; ")
         more = f"; and {len(fields) - 20} more" if len(fields) > 20 else ""
@@ -50,8 +61,9 @@ def read_topology(file: Path) -> Topology:
             "topology.invalid",
             file,
             "; ".join(fields[:20]) + more,
-            "correct the named fields: docs/examples/topology.yaml",
+            f"correct the named fields; {_EXAMPLE}",
         ) from None
+    return topology
 
 
 def _parsed(text: str) -> Any:

@@ -35,8 +35,8 @@ def parts(nodes: tuple[RingNode, ...], work: int, rules: RolloutSettings) -> lis
         case "load-aware":
             return [Part("least loaded first", work, by_load=True)]
         case "canary":
-            first = canaries(nodes, work)
-            alone = first & -first
+            chosen = canaries(nodes, work)
+            alone, first = sum(1 << i for i in chosen[:1]), sum(1 << i for i in chosen)
             return [Part("canary", alone), Part("one of each kind", first ^ alone), Part("the rest", work & ~first)]
         case "blue-green":
             green = _green(nodes, rules.green) & work
@@ -45,13 +45,13 @@ def parts(nodes: tuple[RingNode, ...], work: int, rules: RolloutSettings) -> lis
             return [Part("fewest waves", work)]
 
 
-def canaries(nodes: tuple[RingNode, ...], work: int) -> int:
-    """One node of each version, operating system and rack: no seed where there is a choice, the least loaded."""
+def canaries(nodes: tuple[RingNode, ...], work: int) -> list[int]:
+    """One node of each version, operating system and rack: no seed where there is a choice, the least loaded first."""
     chosen: dict[tuple[str, ...], int] = {}
     for i in sorted(bits(work), key=lambda i: (nodes[i].state != "up", nodes[i].seed, nodes[i].load, i)):
         node = nodes[i]
         chosen.setdefault((node.version, node.os, node.datacenter, node.rack), i)
-    return sum(1 << i for i in chosen.values())
+    return list(chosen.values())
 
 
 def _green(nodes: tuple[RingNode, ...], places: Sequence[str]) -> int:

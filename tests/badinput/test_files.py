@@ -3,12 +3,17 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from sealring.errors import SealringError
 from sealring.settings import load_cluster, load_settings
 from sealring.temporal.keyring import load_keyring
+from starters.cli import app
+from starters.exits import Exit
 from tests.badinput.catalogue import Case, cases, in_time, tree
 
 pytestmark = pytest.mark.criterion("G4")
@@ -81,6 +86,27 @@ def test_a_bad_cluster_file_is_refused(case: Case, tmp_path: Path) -> None:
     case.expects(caught.value)
     assert "lab.yaml" in caught.value.message
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("case", cases("topology"))
+def test_a_bad_topology_file_is_refused(case: Case, tmp_path: Path) -> None:
+    file = tmp_path / "ring.yaml"
+    match case.input:
+        case {"node": dict(differs)} | {"keyspace": dict(differs)}:
+            good: dict[str, list[dict[str, Any]]] = {
+                "nodes": [{"address": f"10.0.0.{i}", "tokens": [i * 3 + 1]} for i in (1, 2)],
+                "keyspaces": [{"name": "orders", "replication": {"class": "NetworkTopologyStrategy", "dc1": 1}}],
+            }
+            good["nodes" if "node" in case.input else "keyspaces"][0].update(differs)
+            file.write_text(yaml.safe_dump({"name": "t"} | good))
+        case _:
+            put(case, file)
+    with in_time():
+        done = CliRunner().invoke(app, ["rollout", "plan", "--topology", str(file)])
+    assert done.exit_code == Exit.MISTAKE, (done.output, done.exception)
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    case.expects(done.stderr)
 
 
 @pytest.mark.parametrize("case", cases("settings"))
