@@ -46,6 +46,9 @@ def drawn(picture: RenderableType) -> str:
     return out.file.getvalue()
 
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
 def sealring(*words: str, folder: Path | None = None) -> tuple[int, str, str]:
     done = CliRunner().invoke(app, words, env={"SEALRING_CLUSTERS": str(folder)} if folder else {})
     return done.exit_code, done.stdout, done.stderr
@@ -204,3 +207,34 @@ def test_no_server_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     code, _, err = sealring("rollout", "status", "lab", "--json", folder=tmp_path)
     assert code == Exit.UNREACHABLE
     assert json.loads(err)["error"]["code"] == "temporal.unreachable"
+
+
+@pytest.mark.criterion("C7")
+def test_a_ring_in_a_file_is_planned_without_a_ring_and_two_plans_are_compared(tmp_path: Path) -> None:
+    file = str(DOCS / "examples" / "topology.yaml")
+    code, out, _ = sealring("rollout", "plan", "--topology", file, "--json")
+    plan = json.loads(out)
+    assert code == Exit.DONE
+    waves = [wave for stage in plan["stages"] for wave in stage["waves"]]
+    assert len(waves) == plan["lower_bound"] == 3
+    assert sum(len(wave["nodes"]) for wave in waves) == 9
+    (tmp_path / "old.json").write_text(out)
+    _, other, _ = sealring("rollout", "plan", "--topology", file, "--json", "--batch", "1", "-n", "10.0.1.11")
+    (tmp_path / "new.json").write_text(other)
+    code, out, _ = sealring("rollout", "plan-diff", str(tmp_path / "old.json"), str(tmp_path / "new.json"))
+    assert code == Exit.DONE
+    assert "only smaller or more careful" in out.splitlines()[0]
+    code, out, _ = sealring("rollout", "plan-diff", str(tmp_path / "new.json"), str(tmp_path / "old.json"))
+    assert out.startswith("more than")
+
+
+def test_a_ring_that_cannot_be_restarted_is_refused_with_the_ways_out(tmp_path: Path) -> None:
+    text = (DOCS / "examples" / "topology.yaml").read_text().replace("consistency: [ONE]", "consistency: [ALL]")
+    file = tmp_path / "ring.yaml"
+    file.write_text(text)
+    code, out, _ = sealring("rollout", "plan", "--topology", str(file))
+    assert code == Exit.REFUSED
+    assert out.startswith("cannot be done: 10.0.1.11")
+    assert "--waive plan.quorum.clicks" in out
+    assert sealring("rollout", "plan", "--topology", str(file), "--waive", "plan.quorum.clicks")[0] == Exit.DONE
+    assert sealring("rollout", "plan", "--topology", str(file), "--apply", "reload")[0] == Exit.DONE

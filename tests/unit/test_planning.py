@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sealring.errors import SealringError
 from sealring.models.cluster import NodeRef, RolloutSettings
@@ -14,6 +15,7 @@ from sealring.models.material import CertificateFacts, MaterialRef, NodeMaterial
 from sealring.models.node import Change, ClusterView, Generation, NodeView
 from sealring.models.plan import Plan
 from sealring.models.rollout import NodeOutcome, NodeState, PlanQuestion, RolloutRequest
+from sealring.models.topology import Topology
 from sealring.planning.budget import budget_spent
 from sealring.planning.plan import make_plan
 
@@ -85,6 +87,83 @@ def test_where_replicas_are_not_known_restarts_go_one_by_one_and_the_plan_says_s
     assert made.topology == ""
     restarted = any(t.apply == "restart" for t in made.targets)
     assert any("nothing was proven" in risk for risk in made.risks) is restarted
+
+
+def topology_of(seen: ClusterView, factor: int = 3, **facts: Any) -> Topology:
+    nodes = [
+        {"address": n.node.address, "datacenter": n.node.datacenter, "rack": n.node.rack, "tokens": [i * 10]}
+        for i, n in enumerate(seen.nodes)
+    ]
+    factors = {place["datacenter"]: factor for place in nodes}
+    orders = {"name": "orders", "replication": {"class": "NetworkTopologyStrategy", **factors}}
+    return Topology.model_validate({"name": "c", "nodes": nodes, "keyspaces": [orders]} | facts)
+
+
+def with_topology(seen: ClusterView, topology: Topology, rules: RolloutSettings | None = None, **request: Any) -> Plan:
+    asked = RolloutRequest.model_validate({"cluster": "c", "material": {"path": "/d"}, **request})
+    question = PlanQuestion(request=asked, view=seen, material=delivery(seen))
+    return make_plan(question, rules or RolloutSettings(strategy="fastest"), topology)
+
+
+NINE = view(*(node(i + 1, rack=f"r{i % 3}", reload="none") for i in range(9)))
+
+
+@pytest.mark.criterion("D6", "H1")
+def test_with_a_topology_racks_restart_together_and_every_wave_says_why() -> None:
+    made = with_topology(NINE, topology_of(NINE))
+    assert [len(wave.targets) for wave in made.waves] == [3, 3, 3]
+    assert made.lower_bound == 3
+    assert made.topology == topology_of(NINE).fingerprint
+    for wave in made.waves:
+        assert "orders at LOCAL_QUORUM in dc1: 2 of 3 replicas stay, 2 needed" in wave.because
+        assert "goes down meanwhile" in wave.unsafe_if
+        assert all(proof.remain >= proof.required for proof in wave.proof)
+    assert made.forecast is not None
+    assert made.forecast.least < made.forecast.seconds < made.forecast.most
+    assert Plan.model_validate_json(made.model_dump_json()).digest == made.digest
+    rolling = with_topology(NINE, topology_of(NINE), RolloutSettings())
+    assert [len(wave.targets) for wave in rolling.waves] == [1] * 9
+    assert [len(w.targets) for w in with_topology(NINE, topology_of(NINE), batch="2").waves] == [2, 2, 2, 2, 1]
+
+
+@pytest.mark.criterion("D7")
+def test_a_restart_that_would_lose_a_keyspace_is_refused_unless_that_keyspace_is_waived() -> None:
+    two = topology_of(NINE, 2)
+    with pytest.raises(SealringError) as caught:
+        with_topology(NINE, two)
+    assert caught.value.code == "plan.quorum"
+    assert "orders at LOCAL_QUORUM in dc1 needs 2 of 2" in caught.value.message
+    assert "--waive plan.quorum.orders" in caught.value.remedy
+    assert "--apply reload" in caught.value.remedy
+    waived = with_topology(NINE, two, waive=("plan.quorum.orders",))
+    assert any("orders may be unavailable" in risk for risk in waived.risks)
+    over = {"code": "plan.quorum.orders", "until": NOW}
+    with pytest.raises(SealringError):
+        with_topology(NINE, two, waive=(over,))
+    reload = view(*(node(i + 1, rack=f"r{i % 3}") for i in range(9)))
+    by_reload = with_topology(reload, topology_of(reload, 2))
+    assert not any(target.may_restart for target in by_reload.targets), "no restart may follow a reload here"
+    assert with_topology(reload, topology_of(reload)).targets[0].may_restart
+
+
+def test_a_node_that_the_topology_does_not_have_is_refused_and_replicas_that_are_away_are_named() -> None:
+    with pytest.raises(SealringError) as caught:
+        with_topology(NINE, topology_of(view(*NINE.nodes[:8])))
+    assert caught.value.code == "plan.not-in-topology"
+    content = topology_of(NINE).model_dump()
+    content["nodes"][0]["state"] = "suspect"
+    with pytest.raises(SealringError) as caught:
+        with_topology(NINE, Topology.model_validate(content), nodes=("127.0.0.2", "127.0.0.3"))
+    assert caught.value.code == "plan.replicas-away"
+    assert "127.0.0.1" in caught.value.message
+
+
+def test_what_wave_said_before_there_were_strategies_is_still_read() -> None:
+    assert RolloutSettings.model_validate({"wave": "rack"}).strategy == "zone-aware"
+    assert RolloutSettings.model_validate({"wave": "node", "batch": "3"}).strategy == "rolling"
+    assert RolloutRequest.model_validate({"cluster": "c", "goal": "rollback", "wave": None}).strategy is None
+    with pytest.raises(ValidationError):
+        RolloutSettings.model_validate({"wave": "datacenter"})
 
 
 @given(RINGS)
