@@ -5,13 +5,14 @@ verifier follows the web's rules (it wants a subject alternative name, an author
 basicConstraints, anchors of version 3), so it refuses private authorities that Java accepts, and it answers
 "candidates exhausted" where an operator must know *which* certificate is missing. It still decides what is easy to get
 wrong: paths with name constraints (RFC 5280, 4.2.1.10) are given to it.
-Stricter than Java on purpose: an expired authority counts as unusable even when it is an anchor, since OpenSSL clients
-refuse it.
+Stricter than Java on purpose: dates and basicConstraints of an anchor count too, since OpenSSL clients refuse what is
+past them. A test asks a JDK (`tests/unit/test_trust_java.py`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -68,6 +69,7 @@ def find_path(
     if problem := _unusable(leaf, at):
         return problem
     candidates = {fingerprint(c): c for c in chain} | anchors
+    plain = _plain_authorities(anchors, (leaf, *chain))
     reasons: list[str] = []
     seen = {fingerprint(leaf)}
     queue: list[Certificates] = [(leaf,)]
@@ -83,7 +85,7 @@ def find_path(
         if len(path) >= _DEPTH:
             reasons.append(f"the path is longer than {_DEPTH} certificates")
             continue
-        reasons += _extend(path, candidates, seen, queue, at)
+        reasons += _extend(path, candidates, plain, seen, queue, at)
     # never empty: empty means accepted, and a circle of authorities gives no reason of its own
     return "; ".join(dict.fromkeys(reasons[-3:])) or f"no path from {name_of(leaf)} ends at a trusted authority"
 
@@ -121,6 +123,7 @@ def serves(leaf: x509.Certificate, address: str) -> bool:
 def _extend(
     path: Certificates,
     candidates: dict[str, x509.Certificate],
+    plain: Container[str],
     seen: set[str],
     queue: list[Certificates],
     at: datetime,
@@ -137,7 +140,7 @@ def _extend(
             continue
         if not issued(last, issuer):
             yield f"{name_of(last)} was not signed by the {name_of(issuer)} at hand: another key or a damaged signature"
-        elif problem := _unusable(issuer, at) or _not_an_issuer(issuer, path):
+        elif problem := _unusable(issuer, at) or ("" if digest in plain else _not_an_issuer(issuer, path)):
             yield problem
         else:
             seen.add(digest)
@@ -155,6 +158,17 @@ def _unusable(certificate: x509.Certificate, at: datetime) -> str:
         if extension.critical and extension.oid not in _UNDERSTOOD:
             return f"{name} has a critical extension that is not understood ({extension.oid.dotted_string})"
     return ""
+
+
+def _plain_authorities(anchors: Mapping[str, x509.Certificate], sent: Sequence[x509.Certificate]) -> set[str]:
+    """Trusted certificates of version 1: with no extensions they say neither that they are authorities nor are not.
+
+    Many guides make such roots (`openssl req -x509` with a configuration that names no extensions), OpenSSL takes
+    them, and the JDK does where the chain is sent in order (`PKIXValidator`: otherwise a builder is asked, which not).
+    """
+    if any(above.subject != below.issuer for below, above in pairwise(sent)):
+        return set()
+    return {digest for digest, anchor in anchors.items() if anchor.version is x509.Version.v1}
 
 
 def _not_an_issuer(issuer: x509.Certificate, below: Certificates) -> str:
