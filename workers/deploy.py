@@ -11,6 +11,7 @@ from activities.issuing import IssueActivities
 from activities.material import MaterialActivities
 from activities.prepare import PrepareActivities
 from activities.rings import Rings
+from activities.trust import TrustActivities
 from activities.verify import VerifyActivities
 from sealring.temporal.policies import DEPLOY_QUEUE
 from workers.heartbeats import Heartbeats
@@ -36,6 +37,7 @@ def deploy_worker(client: Client, rings: Rings) -> Worker:
             prepare.backup_node,
             prepare.transfer_material,
             prepare.preflight_node,
+            TrustActivities(rings).simulate_trust,
             activate.activate_generation,
             activate.rollback_node,
             activate.reload_tls,

@@ -22,8 +22,9 @@ from sealring.cassandra.store_blocks import (
     server_stores,
     text_of,
 )
-from sealring.models.cluster import Listener, NodeRef
+from sealring.models.cluster import Listener, ListenerKind, NodeRef
 from sealring.models.node import StoreFile, StoreFormat
+from sealring.models.trust import Demands
 from sealring.plain_yaml import BoundedLoader
 
 STORAGE_PORT, SSL_STORAGE_PORT, NATIVE_PORT = 7000, 7001, 9042  # Config.java
@@ -123,6 +124,22 @@ def listeners(configuration: Configuration, node: NodeRef) -> tuple[Listener, ..
         *(Listener(kind="internode", address=node.internode_address, port=p) for p in configuration.internode_ports),
         *(Listener(kind="native", address=node.address, port=p) for p in configuration.native_ports),
     )
+
+
+def demands(configuration: Configuration) -> Mapping[ListenerKind, Demands]:
+    """What the node demands of who connects, by listener; a listener without TLS is absent."""
+    blocks: tuple[tuple[ListenerKind, bool, str], ...] = (
+        ("internode", bool(configuration.internode_ports), "server_encryption_options"),
+        ("native", bool(configuration.native_ports), "client_encryption_options"),
+    )
+    return {
+        kind: Demands(
+            client_auth=flag(configuration.settings, f"{block}.require_client_auth"),
+            endpoint_verification=flag(configuration.settings, f"{block}.require_endpoint_verification"),
+        )
+        for kind, on, block in blocks
+        if on
+    }
 
 
 def address_drift(configuration: Configuration, node: NodeRef) -> tuple[str, ...]:

@@ -39,7 +39,8 @@ class NodeTrust(Fact):
     address: str = Field(description="The node's name in findings.")
     identity: Identity
     trust: tuple[Sha256, ...] = Field(description="Everything in its truststore, intermediates and leaves included.")
-    dialled: tuple[str, ...] = Field(description="Addresses that peers dial, and that its own connections come from.")
+    dialled: tuple[str, ...] = Field(description="Addresses that peers dial.")
+    source: tuple[str, ...] = Field(description="Addresses that its own connections come from, as peers see them.")
     serving: tuple[str, ...] = Field((), description="Addresses that clients dial.")
     internode: Demands | None = Field(None, description="None: no TLS between nodes.")
     native: Demands | None = Field(None, description="None: no TLS for clients.")

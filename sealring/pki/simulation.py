@@ -11,7 +11,7 @@ fails. But what is delivered must work in the end, whatever was before.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import product
@@ -98,10 +98,10 @@ def simulate(
         c.name: [_Believed(0, always, judge.trust(c.trust), c.endpoint_verification)] for c in clients if c.trust
     }
     known = {c.name: [_Shown(0, always, judge.identity(c.identity), ())] for c in clients if c.identity}
-    shown, served = _shows(judge, peers, "internode"), _shows(judge, listening, "native")
-    _weigh(tally, shown, _believes(judge, peers, "internode", "server"), "internode", "server")
-    _weigh(tally, shown, _believes(judge, peers, "internode", "client"), "internode", "client")
-    _weigh(tally, served, trusting, "native", "server")
+    dialled, dialling = _shows(judge, peers, lambda node: node.dialled), _shows(judge, peers, lambda node: node.source)
+    _weigh(tally, dialled, _believes(judge, peers, "internode", "server"), "internode", "server")
+    _weigh(tally, dialling, _believes(judge, peers, "internode", "client"), "internode", "client")
+    _weigh(tally, _shows(judge, listening, lambda node: node.serving), trusting, "native", "server")
     _weigh(tally, known, _believes(judge, listening, "native", "client"), "native", "client")
     breaks = _groups(tally, "broken")
     return TrustReport(
@@ -120,17 +120,13 @@ def simulate(
     )
 
 
-def _shows(judge: Judge, nodes: Mapping[str, Sequence[Span]], listener: ListenerKind) -> dict[str, list[_Shown]]:
-    """What nodes show, with the addresses that it is dialled at."""
+def _shows(
+    judge: Judge, nodes: Mapping[str, Sequence[Span]], addresses: Callable[[NodeTrust], tuple[str, ...]]
+) -> dict[str, list[_Shown]]:
+    """What nodes show, with the addresses that it is compared with."""
     return {
         name: [
-            _Shown(
-                span.first,
-                span.last,
-                judge.identity(span.state.identity),
-                span.state.dialled if listener == "internode" else span.state.serving,
-            )
-            for span in found
+            _Shown(span.first, span.last, judge.identity(span.state.identity), addresses(span.state)) for span in found
         ]
         for name, found in nodes.items()
     }
@@ -223,7 +219,7 @@ def _break(
     refusal: Refusal,
     way: tuple[ListenerKind, TlsRole],
 ) -> Break:
-    flipped = [name for name, state in zip(pair, met, strict=True) if wave and state.first == wave]
+    flipped = [name for name, first in zip(pair, (met[0].first, met[1].first), strict=True) if wave and first == wave]
     return Break(
         wave=tally.steps[wave - 1].name if wave else "",
         flipped=tuple(flipped),

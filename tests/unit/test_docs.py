@@ -86,6 +86,7 @@ AREAS = frozenset(
         "store",
         "temporal",
         "topology",
+        "trust",
         "vault",
         "verifier",
         "verify",

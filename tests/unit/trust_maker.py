@@ -47,6 +47,7 @@ class Paper:
             identity=self.identity(leaf, *chain),
             trust=self.keep(*trust),
             dialled=(address,),
+            source=(address,),
             serving=(address,),
             internode=internode,
             native=native,
