@@ -30,7 +30,7 @@ from sealring.models.trust import (
     TrustStep,
 )
 from sealring.pki.acceptance import Judge, Refusal
-from sealring.planning.trust_states import Span, spans
+from sealring.planning.trust_states import Span, meet, spans
 
 Cause = Literal["broken", "already", "ending"]
 SHOWN = 6
@@ -178,8 +178,8 @@ def _weigh_pair(
     shown, believed = generations
     base = _refusal(tally, shown[0], believed[0], way[1])
     for mine, theirs in product(shown, believed):
-        wave = max(mine.first, theirs.first)
-        if theirs.trust is None or wave > min(mine.last, theirs.last):
+        wave = meet(mine, theirs)
+        if theirs.trust is None or wave is None:
             continue
         tally.checked += count
         refusal = _refusal(tally, mine, theirs, way[1])

@@ -7,16 +7,26 @@ meet exactly when the waves in which they may be in force overlap: nobody has to
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sealring.models.trust import NodeTrust, TrustStep
 
 
+class Lasting(Protocol):
+    """What may be in force from one wave to another."""
+
+    @property
+    def first(self) -> int:
+        """The wave that brings it; 0: the time before the first wave."""
+
+    @property
+    def last(self) -> int:
+        """The wave in which it surely ends."""
+
+
 @dataclass(frozen=True)
 class Span:
-    """One generation of one node, and the waves in which it may be in force.
-
-    Wave 0 is the time before the first wave.
-    """
+    """One generation of one node, and the waves in which it may be in force."""
 
     first: int
     last: int
@@ -37,7 +47,7 @@ def spans(before: Sequence[NodeTrust], steps: Sequence[TrustStep]) -> Mapping[st
     return {address: _spans(moved, steps) for address, moved in moves.items()}
 
 
-def meet(one: Span, other: Span) -> int | None:
+def meet(one: Lasting, other: Lasting) -> int | None:
     """The first wave in which the two may be in force together; None when they never are."""
     first = max(one.first, other.first)
     return first if first <= min(one.last, other.last) else None

@@ -223,6 +223,7 @@ async def test_a_node_that_cannot_be_read_is_a_finding_and_the_others_are_judged
         ("trust.unknown", Verdict.INCONCLUSIVE, address_of(2)),
     ]
     assert ring.looks.count(address_of(2)) == 2, "a fault that may pass is met twice"
+    assert ring.looks.count(address_of(0)) == 1, "another is not"
 
 
 async def test_the_engine_itself_is_a_client_that_must_not_be_left_behind(ring: Ring) -> None:

@@ -143,6 +143,18 @@ def test_an_intermediate_that_nobody_sends_counts_where_the_truststore_has_it() 
     assert run(paper, everywhere, bare[:1]).broken == 0
 
 
+def test_leaves_in_a_truststore_are_believed_as_they_are() -> None:
+    """Rings without an authority, and rings that pin the leaves of one."""
+    paper = Paper()
+    for issuer in (None, ISSUING):
+        leaves = [make(f"pinned {i}", issuer, addresses=[address_of(i)]) for i in THREE]
+        pinned = [paper.node(i, leaves[i], [], [OTHER_ROOT, *leaves]) for i in THREE]
+        assert run(paper, pinned, *one_by_one(pinned)).already == ()
+        renewed = [make(f"pinned {i}", issuer, addresses=[address_of(i)], own_key="fresh") for i in THREE]
+        report = run(paper, pinned, [paper.node(0, renewed[0], [], [OTHER_ROOT, *leaves])])
+        assert (report.broken, report.first and report.first.presenter) == (4, N0)
+
+
 @pytest.mark.criterion("F8")
 def test_a_new_certificate_for_the_same_key_of_an_authority_needs_no_stage_of_its_own() -> None:
     paper = Paper()
