@@ -13,6 +13,7 @@ from bench import processes
 from bench.measure import Figure
 from bench.report import write_report
 from bench.results import Line, keep_lines
+from bench.trust import trust_of_many
 from lab import state, tools
 from lab.authority import Authority, pkcs12_stores
 from lab.hosts import ROLE, prepare_hosts, start_hosts, stop_hosts
@@ -34,6 +35,7 @@ RUNS = 5
 HOSTS = 20
 NODES = 1000
 TOKENS = 16
+RINGS = (300, 1000)
 AT_ONCE = 10
 
 
@@ -46,6 +48,10 @@ def measure_parts() -> None:
         schedules = tuple(timed(partial(restart_all, ring)) for _ in range(RUNS))
         what = f"plan restarts of {NODES} nodes with {TOKENS} tokens in {racks} racks, RF 3"
         lines.append(Line(what, "s", schedules, f"{len(restart_all(ring).waves)} waves"))
+    for count in RINGS:
+        work = trust_of_many(count)
+        trust = tuple(timed(work) for _ in range(RUNS))
+        lines.append(Line(f"simulate the trust of {count} nodes, a new authority in 9 waves", "s", trust))
     lines += asyncio.run(over_ssh())
     for line in lines:
         print(f"{line.what}: {Figure(line.runs)} {line.unit} {line.note}", flush=True)
