@@ -31,6 +31,7 @@ from sealring.models.plan import Plan, Stage, Target, Wave
 from sealring.models.rollout import Readiness
 from sealring.models.trust import TrustQuestion, TrustReport
 from sealring.pki.material import Material
+from sealring.pki.simulation import simulate
 from sealring.pki.stores import write_keystore, write_truststore
 from tests.hosts.local_shell import LocalShell
 from tests.unit.pki_maker import Made, make, material
@@ -267,14 +268,13 @@ async def test_where_failed_nodes_may_stay_behind_it_is_stricter(ring: Ring) -> 
 
 
 async def test_the_event_loop_beats_while_it_is_computed(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, beaten = trust.simulate, threading.Event()
-    begun = asyncio.Event()
+    beaten, begun = threading.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def slow(*arguments: Any, **named: Any) -> TrustReport:
         loop.call_soon_threadsafe(begun.set)
         assert beaten.wait(30), "the loop stood still"
-        return real(*arguments, **named)
+        return simulate(*arguments, **named)
 
     monkeypatch.setattr(trust, "simulate", slow)
     ring.add(0, of_node(0, ROOT, ROOT))
