@@ -82,11 +82,8 @@ class Break(Fact):
     at: datetime
 
     def __str__(self) -> str:
-        when = (
-            f"in {self.wave}, when {' and '.join(self.flipped)} has flipped" if self.wave else "before anything flips"
-        )
-        if self.wave and not self.flipped:
-            when = f"in {self.wave}"
+        flipped = f"{' and '.join(self.flipped)} {'has' if len(self.flipped) == 1 else 'have'} flipped"
+        when = f"in {self.wave}, when {flipped}" if self.wave else "before anything flips"
         how = f"dialling {self.presenter}" if self.role == "server" else f"dialled by {self.presenter}"
         return (
             f"{when}: {self.judge}, {how} ({self.listener}), would refuse its certificate at "
