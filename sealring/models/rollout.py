@@ -7,13 +7,14 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from sealring.models.base import Address, Fact, Input, Line, Many, Sha256
+from sealring.models.checks import objection_to
 from sealring.models.cluster import Apply, Batch, ClusterName, NodeRef, RolloutSettings, Strategy, formerly_wave
 from sealring.models.evidence import BLOCKING, Finding, Served, Verification
 from sealring.models.material import MaterialRef, ResolvedMaterial
 from sealring.models.node import ClusterView, Generation
 from sealring.models.plan import Goal, Plan, Target
 from sealring.models.problem import Problem
-from sealring.models.waiver import Waive
+from sealring.models.waiver import Waive, Waiver
 
 
 class RolloutRequest(Input):
@@ -32,7 +33,8 @@ class RolloutRequest(Input):
     waive: tuple[Waive, ...] = Field(
         (),
         max_length=100,
-        description="Checks whose failure shall not block: `material.trusted-by-peers`. Kept in the report.",
+        description="Checks whose failure shall not block: `material.trusted-by-peers`; none that is a blocker "
+        "(docs/checks.md). Kept in the report.",
     )
     requester: Line = ""
     reason: Line = ""
@@ -46,6 +48,13 @@ class RolloutRequest(Input):
         if twice:
             raise ValueError(f"{twice} stands twice: was another node meant?")
         return nodes
+
+    @field_validator("waive")
+    @classmethod
+    def _may_be_waived(cls, waive: tuple[Waiver, ...]) -> tuple[Waiver, ...]:
+        if objection := objection_to(waiver.code for waiver in waive):
+            raise ValueError(objection)
+        return waive
 
     @model_validator(mode="after")
     def _material_goes_with_deploy(self) -> "RolloutRequest":

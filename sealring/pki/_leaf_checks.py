@@ -17,17 +17,31 @@ _ROLES = ((ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth"), (ExtendedKeyUsageOID.
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
+def expired(case: Case) -> Finding:
+    """Nothing that is presented is over by the latest clock: every peer would refuse it (row 4)."""
+    whose, now = max(case.clocks.items(), key=lambda item: item[1])
+    for certificate in case.presented:
+        if certificate.not_valid_after_utc < now:
+            return failed(
+                case,
+                "material.expired",
+                f"{name_of(certificate)} expired by the clock of {whose} (notAfter "
+                f"{utc(certificate.not_valid_after_utc)})",
+                "Issue a new certificate.",
+            )
+    return passed(case, "material.expired", f"leaf and chain are valid by the clock of {whose}")
+
+
 def validity(case: Case) -> Finding:
     """Enough validity left by the latest clock, for leaf and chain; expired authorities in ca.crt (row 4)."""
     whose, now = max(case.clocks.items(), key=lambda item: item[1])
     for certificate in case.presented:
         left = certificate.not_valid_after_utc - now
-        if left < case.policy.min_remaining:
-            state = "expired" if left < timedelta(0) else f"has only {span(left)} left"
+        if timedelta(0) <= left < case.policy.min_remaining:
             return failed(
                 case,
                 "material.validity",
-                f"{name_of(certificate)} {state} by the clock of {whose} (notAfter "
+                f"{name_of(certificate)} has only {span(left)} left by the clock of {whose} (notAfter "
                 f"{utc(certificate.not_valid_after_utc)}); the policy wants {span(case.policy.min_remaining)}",
                 "Issue a new certificate, or lower policy.min_remaining.",
             )
@@ -39,10 +53,9 @@ def validity(case: Case) -> Finding:
                 f"the trusted authority {name_of(authority)} expired at {utc(authority.not_valid_after_utc)}",
                 "Take it out of ca.crt.",
             )
-    left = case.material.leaf.not_valid_after_utc - now
-    return passed(
-        case, "material.validity", f"valid until {utc(case.material.leaf.not_valid_after_utc)}, {span(left)} left"
-    )
+    end = case.material.leaf.not_valid_after_utc
+    state = f"{span(end - now)} left" if end > now else "and over: see material.expired"
+    return passed(case, "material.validity", f"valid until {utc(end)}, {state}")
 
 
 def clock(case: Case) -> Finding:

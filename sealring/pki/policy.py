@@ -73,6 +73,7 @@ def trusted_by(
 
 
 CHECKS: tuple[Callable[[Case], Finding], ...] = (
+    _leaf_checks.expired,
     _leaf_checks.validity,
     _leaf_checks.clock,
     _chain_checks.chain,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sealring.errors import Actor, SealringError, refuse
+from sealring.models.checks import Severity, severity_of
 from sealring.models.evidence import BLOCKING, Finding, Verdict
 from sealring.models.waiver import Waiver
 
@@ -24,7 +25,7 @@ def weigh(findings: Iterable[Finding], waivers: tuple[Waiver, ...], now: datetim
     """Which findings block now.
 
     A waiver stands in for an answer that could not be had, never against one: of proof (`verify.*`) only what was
-    inconclusive can be waived.
+    inconclusive can be waived. A blocker (`sealring.models.checks`) stands whatever is waived.
 
     Args:
         findings: of one step.
@@ -73,6 +74,8 @@ def _expired(which: str) -> SealringError:
 
 
 def _may(finding: Finding) -> bool:
+    if severity_of(finding.check) is Severity.BLOCKER:
+        return False
     return finding.verdict is Verdict.INCONCLUSIVE or not finding.check.startswith("verify.")
 
 
