@@ -46,7 +46,7 @@ class Drafts:
                 files[store.path] = tried[store.path]
             else:
                 if kind not in made:
-                    made[kind] = _write(material, *kind)
+                    made[kind] = write_store(material, *kind)
                 files[store.path] = made[kind]
         if max(map(len, files.values()), default=0) > WORTH_BYTES:
             self._files[key] = files
@@ -60,7 +60,7 @@ class Drafts:
         self._files.pop(key, None)
 
 
-def _write(material: Material, role: str, store_format: StoreFormat, password: str) -> bytes:
+def write_store(material: Material, role: str, store_format: StoreFormat, password: str) -> bytes:
     """A new store.
 
     Raises:

@@ -7,18 +7,25 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.drafts import Drafts, tell_sent
-from activities.eyes import look_from
 from activities.issuing import assembled
+from activities.node_checks import (
+    delivery_findings,
+    fit_findings,
+    java_finding,
+    look_at,
+    node_findings,
+    peer_findings,
+    staged_stores,
+)
 from activities.rings import Bench, Rings, generation_of
+from sealring.cassandra.judging import Judge
 from sealring.errors import Actor, SealringError, refuse
-from sealring.hosts.facts import HostFacts, read_facts, room_findings
+from sealring.hosts.facts import HostFacts, read_facts
 from sealring.hosts.generations import adopt, read_disk, read_manifest, settle, stage_generation
-from sealring.hosts.privileges import prove
 from sealring.models.base import short
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.rollout import NodeOrder, Readiness, Transferred
 from sealring.pki.material import Material
-from sealring.pki.policy import lint, trusted_by
 from sealring.sources.base import source_for
 from sealring.sources.vault import Vault
 
@@ -40,23 +47,13 @@ class PrepareActivities:
                 another rollout is at work there.
         """
         async with self.rings.open(order.cluster, order.node, running=True) as bench:
-            facts = await read_facts(bench.host, bench.place, become=bench.place.become)
+            look = await look_at(bench, order.target)
             disk = await read_disk(bench.host, bench.place)
             if disk.intent not in ("", order.rollout):
                 await self._inherit(order, bench, disk.intent)
-            files = await bench.files_in_force()
-            room = sum(map(len, files.values()))
-            leaf = generation_of(bench.read_material(files)).leaf_sha256
-            findings = (
-                _passed(order, "node.reachable", f"as {bench.host.user}; configured in {bench.inventory.config_path}"),
-                _passed(order, "node.stores", f"the stores in force open and hold leaf {short(leaf)}"),
-                *room_findings(facts, address=order.node.address, needed_bytes=room, needed_files=len(files)),
-                self._service(order, bench),
-                *_passwords(order, bench),
-                _drift(order, bench),
-                await self._sudo(order, bench),
-                *await self._vantages(order, bench),
-            )
+            findings = await node_findings(self.rings, look)
+            if order.material is not None:
+                findings += fit_findings(look, await load(order, self.rings.vault(bench.cluster)))
             return Readiness(findings=findings, current=disk.current)
 
     @activity.defn
@@ -86,7 +83,7 @@ class PrepareActivities:
             SealringError: `material.*`, `store.*`, `node.*`.
         """
         async with self.rings.open(order.cluster, order.node) as bench:
-            material = await _load(order, self.rings.vault(bench.cluster))
+            material = await load(order, self.rings.vault(bench.cluster))
             disk = await read_disk(bench.host, bench.place)
             there = order.target.generation in disk.generations
             if there and not await self._objections(order, bench, material):
@@ -117,19 +114,14 @@ class PrepareActivities:
             facts = await read_facts(bench.host, bench.place, become=bench.place.become)
             if order.material is None:
                 return Readiness(findings=await self._kept(order, bench, facts))
-            material = await _load(order, self.rings.vault(bench.cluster))
+            material = await load(order, self.rings.vault(bench.cluster))
             findings = [await self._staged(order, bench, material)]
             now = datetime.now(UTC)
-            findings += lint(
-                material,
-                bench.cluster.policy,
-                node=order.node,
-                addresses=tuple(dict.fromkeys((order.node.internode_address, order.node.address))),
-                clocks={"worker": now, order.node.address: facts.now},
-                endpoint_verification=bench.inventory.endpoint_verification,
-                client_auth=bench.inventory.client_auth,
-            )
-            findings += await self._peers(order, bench, material, now)
+            findings += delivery_findings(bench, order.node, material, facts.now)
+            findings += await peer_findings(self.rings, bench, order.target, material, now)
+            judge = Judge(order.node.address, restarts=False)
+            java = await java_finding(bench, judge, staged_stores(bench, order.target.generation))
+            findings += [java] if java.verdict is Verdict.FAIL else []  # not to be asked is no news for a rollout
             return Readiness(findings=tuple(findings))
 
     async def _inherit(self, order: NodeOrder, bench: Bench, intent: str) -> None:
@@ -148,38 +140,6 @@ class PrepareActivities:
             "let that rollout end; if it belongs to no engine any more, remove intent.json there",
             node=order.node.address,
         )
-
-    def _service(self, order: NodeOrder, bench: Bench) -> Finding:
-        unit = bench.cluster.service.name
-        found = bench.inspection.known.process.service
-        if found.active:
-            return _passed(order, "node.service", f"{unit} runs as {bench.inventory.service_user}")
-        remedy = "start it and wait until its peers see it up"
-        return _failed(order, "node.service", f"{unit} is {found.state}", remedy, Actor.CASSANDRA_ADMIN)
-
-    async def _sudo(self, order: NodeOrder, bench: Bench) -> Finding:
-        """The right to restart is asked for only where a restart may come, and where sudo may be used for it."""
-        restarts = order.target.apply == "restart" or order.target.may_restart
-        unit = bench.cluster.service.name if restarts and bench.cluster.service.sudo == "auto" else ""
-        return await prove(bench.host, bench.place.become, login=bench.host.user, service=unit)
-
-    async def _vantages(self, order: NodeOrder, bench: Bench) -> list[Finding]:
-        """A vantage that sees nothing now could prove nothing later."""
-        seen = await look_from(self.rings, bench, order.target.vantages, patient=True)
-        blind = [s for s in seen if not s.leaf_sha256]
-        found = [
-            _failed(
-                order,
-                "node.vantage",
-                f"{s.listener} seen from {s.vantage}: {s.problem}",
-                "open the way; for a peer: AllowTcpForwarding and PermitOpen in its sshd_config (docs/security.md)",
-                Actor.NODE_ADMIN,
-            )
-            for s in blind
-        ]
-        return found or [
-            _passed(order, "node.vantage", f"{len(seen)} handshakes seen, all listeners from all vantages")
-        ]
 
     async def _objections(self, order: NodeOrder, bench: Bench, material: Material) -> str:
         """Why the generation on the disk is not this material; empty when it is."""
@@ -225,15 +185,7 @@ class PrepareActivities:
                     Actor.PKI_ADMIN,
                 )
             )
-        return (*findings, *await self._peers(order, bench, material, now))
-
-    async def _peers(self, order: NodeOrder, bench: Bench, material: Material, now: datetime) -> list[Finding]:
-        """Would the peers accept the leaf, with the authorities in their truststores now?"""
-        address = order.node.internode_address if bench.inventory.endpoint_verification else None
-        return [
-            trusted_by(material, peer.address, await self.rings.trust_of(order.cluster, peer), at=now, address=address)
-            for peer in order.target.vantages
-        ]
+        return (*findings, *await peer_findings(self.rings, bench, order.target, material, now))
 
 
 async def _ended(workflow: str, run: str | None = None) -> bool:
@@ -248,7 +200,7 @@ async def _ended(workflow: str, run: str | None = None) -> bool:
     return description.status is not WorkflowExecutionStatus.RUNNING
 
 
-async def _load(order: NodeOrder, vault: Vault | None) -> Material:
+async def load(order: NodeOrder, vault: Vault | None) -> Material:
     """The node's material from its source; refused when it is not what the plan decided on."""
     assert order.material is not None
     source = source_for(order.material, vault)
@@ -263,31 +215,6 @@ async def _load(order: NodeOrder, vault: Vault | None) -> Material:
             node=order.node.address,
         )
     return material
-
-
-def _passwords(order: NodeOrder, bench: Bench) -> list[Finding]:
-    """A login by password is told wherever people look: it can be guessed, shared and seen by the server."""
-    return [
-        Finding(
-            check="node.password-login",
-            verdict=Verdict.WARN,
-            message=f"logged in with a password: {server}",
-            remedy="give the deploy user a key or a certificate there, then take password_file out of the cluster file",
-            actor=Actor.NODE_ADMIN,
-            node=order.node.address,
-        )
-        for server in bench.host.passwords
-    ]
-
-
-def _drift(order: NodeOrder, bench: Bench) -> Finding:
-    """A reload does not read cassandra.yaml; a restart would bring every difference into force."""
-    drift = bench.inventory.drift
-    if not drift:
-        return _passed(order, "node.drift", "the node runs with what cassandra.yaml says")
-    remedy = "make cassandra.yaml say what runs, or restart the node on purpose first"
-    finding = _failed(order, "node.drift", "; ".join(drift), remedy, Actor.CASSANDRA_ADMIN)
-    return finding if order.target.apply == "restart" else finding.model_copy(update={"verdict": Verdict.WARN})
 
 
 def _passed(order: NodeOrder, check: str, message: str) -> Finding:

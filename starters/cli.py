@@ -14,6 +14,7 @@ from starters.exits import Exit
 from starters.keys import keyring_app
 from starters.looking import cluster_app, material_app
 from starters.options import run
+from starters.preflight import preflight
 from starters.rolling import rollback, rollout_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__.splitlines()[0])
@@ -23,6 +24,7 @@ app.add_typer(material_app, name="material")
 app.add_typer(rollout_app, name="rollout")
 app.add_typer(worker_app, name="worker")
 app.add_typer(keyring_app, name="keyring")
+app.command("preflight")(preflight)
 app.command("rollback")(rollback)
 
 

@@ -9,10 +9,11 @@ from sealring.temporal.policies import CONTROL_QUEUE
 from workflows.activation import NodeActivation
 from workflows.doors import NoSuchWorkflow
 from workflows.issuing import MaterialIssue
+from workflows.preflight import RingPreflight
 from workflows.preparation import NodePreparation
 from workflows.rollout import CertificateRollout
 
-WORKFLOWS = (CertificateRollout, NodePreparation, NodeActivation, MaterialIssue, NoSuchWorkflow)
+WORKFLOWS = (CertificateRollout, NodePreparation, NodeActivation, MaterialIssue, RingPreflight, NoSuchWorkflow)
 
 
 def control_worker(client: Client, rings: Rings) -> Worker:

@@ -9,6 +9,7 @@ from activities.activate import ActivateActivities
 from activities.cluster import ClusterActivities
 from activities.issuing import IssueActivities
 from activities.material import MaterialActivities
+from activities.preflight import PreflightActivities
 from activities.prepare import PrepareActivities
 from activities.rings import Rings
 from activities.trust import TrustActivities
@@ -24,6 +25,7 @@ PROGRESS = timedelta(seconds=5)  # how old the progress of a transfer may be in 
 def deploy_worker(client: Client, rings: Rings) -> Worker:
     """Polls `sealring-deploy`. Needs cluster files, deliveries, SSH and CQL to the nodes."""
     ring, material = ClusterActivities(rings), MaterialActivities(rings)
+    preflight = PreflightActivities(rings)
     prepare, activate, verify = PrepareActivities(rings), ActivateActivities(rings), VerifyActivities(rings)
     return Worker(
         client,
@@ -33,6 +35,8 @@ def deploy_worker(client: Client, rings: Rings) -> Worker:
             ring.check_ring,
             material.resolve_material,
             IssueActivities(rings).issue_node,
+            preflight.survey_ring,
+            preflight.preflight_alone,
             prepare.validate_node,
             prepare.backup_node,
             prepare.transfer_material,

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from sealring.models.material import ResolvedMaterial
     from sealring.models.node import ClusterView
     from sealring.models.plan import Plan
+    from sealring.models.preflight import PreflightRequest, PreflightSurvey
     from sealring.models.rollout import (
         Activated,
         Applied,
@@ -81,6 +82,20 @@ async def served_matrix(question: MatrixQuestion) -> MatrixRows:
 async def issue_node(order: IssueOrder) -> Issued:
     """Let a node make a key, the vault sign its request, and the node keep both."""
     return await _node_call("issue_node", order, Issued, policies.TRANSFER, f"issue for {order.node}")
+
+
+# -- a preflight alone
+
+
+async def survey_ring(request: PreflightRequest) -> PreflightSurvey:
+    """The ring, the delivery, and what each node would be brought to."""
+    summary = f"survey {request.cluster} for {request.material.path}"[:200]
+    return await _call("survey_ring", request, PreflightSurvey, policies.OBSERVE, summary, policies.DEPLOY_QUEUE)
+
+
+async def preflight_alone(order: NodeOrder) -> Readiness:
+    """Every check of one node and of its part of the delivery; nothing is changed."""
+    return await _node_call("preflight_alone", order, Readiness, policies.PREFLIGHT, f"look at {order.node}")
 
 
 # -- one node, before anything in force is changed

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from sealring.cassandra.node_settings import NodeSettings, node_settings
 from sealring.cassandra.store_blocks import (
     StorePasswords,
     block_of,
@@ -48,6 +49,7 @@ class Configuration:
     endpoint_verification: bool
     addresses: Mapping[str, str]
     settings: Mapping[str, str]
+    others: NodeSettings
 
     def with_paths(self, paths: Mapping[str, str], formats: Mapping[str, StoreFormat]) -> "Configuration":
         """The same configuration with store paths made absolute (by path as written) and formats as found in the files.
@@ -115,6 +117,7 @@ def parse_configuration(text: str, where: str = "cassandra.yaml") -> Configurati
         or (client_on and flag(client, "require_endpoint_verification")),
         addresses=_pinned_addresses(settings),
         settings=_switches(settings, server, client),
+        others=node_settings(settings),
     )
 
 

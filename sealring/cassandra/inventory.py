@@ -1,6 +1,6 @@
 """What one host tells about its Cassandra: the process, its configuration, where its stores are and their layout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from posixpath import dirname, join
 
@@ -9,6 +9,7 @@ from sealring.cassandra.cql import conversation
 from sealring.cassandra.host_look import LIVE_LINK, Known, look
 from sealring.cassandra.store_blocks import StorePasswords, refused
 from sealring.cassandra.versions import reload_support
+from sealring.cassandra.work import Running, read_running
 from sealring.errors import SealringError
 from sealring.hosts.shell import Shell
 from sealring.models.cluster import ClusterFile, NodeRef
@@ -28,6 +29,8 @@ class Inspection:
     missing: tuple[str, ...] = ()  # stores that do not exist
     legacy_port: bool = False
     jmx_stores: tuple[str, ...] = ()  # stores that the JVM's own properties name, as JMX over TLS does
+    running: Running | None = None  # what the node told over CQL; None: not asked, or no answer
+    silence: str = ""  # why there was no answer
 
 
 async def inventory(
@@ -54,10 +57,11 @@ async def inventory(
     live = _live_folder(disk.live)
     tls_dir = live or dirname(keystore.path)
     user, group = (service.user, service.group) if service.pid else disk.owner
+    told, silence = await _running(cluster, node) if running and service.pid else (None, "")
     drift = (
         *_changed_since_start(known),
         *address_drift(configuration, node),
-        *(settings_drift(configuration, await _running_settings(cluster, node)) if running and service.pid else ()),
+        *(settings_drift(configuration, told.settings) if told else ()),
     )
     found = NodeInventory(
         config_path=known.path,
@@ -77,7 +81,9 @@ async def inventory(
     )
     named = {process.property("javax.net.ssl.keyStore"), process.property("javax.net.ssl.trustStore")}
     jmx = tuple(store.path for store in configuration.stores if store.path in named)
-    return Inspection(found, configuration.passwords, known, disk.missing, configuration.legacy_port, jmx)
+    return Inspection(
+        found, configuration.passwords, known, disk.missing, configuration.legacy_port, jmx, told, silence
+    )
 
 
 def restart_because(version: str, inspection: Inspection) -> tuple[str, ...]:
@@ -120,11 +126,10 @@ def _changed_since_start(known: Known) -> tuple[str, ...]:
     return (f"{known.path} was changed after the process started: a restart brings all of its changes into force",)
 
 
-async def _running_settings(cluster: ClusterFile, node: NodeRef) -> Mapping[str, str]:
-    """What the node runs with; empty where CQL does not tell."""
+async def _running(cluster: ClusterFile, node: NodeRef) -> tuple[Running | None, str]:
+    """What the node runs with and what it is doing; why not, where CQL does not tell."""
     try:
         async with conversation(cluster.cql, node.address) as asked:
-            rows = await asked.rows("SELECT name, value FROM system_views.settings")
-    except SealringError:
-        return {}
-    return {row["name"]: row["value"] for row in rows or () if row["value"] is not None}
+            return await read_running(asked), ""
+    except SealringError as error:
+        return None, str(error)

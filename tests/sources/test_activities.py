@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from activities.material import MaterialActivities
-from activities.prepare import _load
+from activities.prepare import load
 from activities.rings import Rings
 from lab import openbao, state
 from sealring.errors import ErrorClass, SealringError
@@ -66,12 +66,12 @@ async def test_a_vault_killed_after_planning_is_waited_for_and_gives_what_was_pl
     vault = rings.vault(rings.file("prod"))
     try:
         with pytest.raises(SealringError) as caught:
-            await _load(order, vault)
+            await load(order, vault)
         assert (caught.value.error_class, caught.value.node) == (ErrorClass.RETRY, NODE.address)
     finally:
         openbao.launch(bao.server)
         openbao.unseal(bao.server)
-    material = await _load(order, vault)
+    material = await load(order, vault)
     assert rings.vault(rings.file("prod")) is vault, "the token is kept between activities"
     assert "PRIVATE" not in repr(material)
 
@@ -82,7 +82,7 @@ async def test_what_was_planned_and_is_gone_is_refused(bao: Bao, rings: Rings, p
     bao.put(place)
     openbao.write(bao.server, place.replace("kv/", "kv/destroy/", 1), {"versions": [1]})
     with pytest.raises(SealringError, match=r"\[material.changed\]"):
-        await _load(order, rings.vault(rings.file("prod")))
+        await load(order, rings.vault(rings.file("prod")))
 
 
 async def test_a_pinned_reference_to_other_content_is_refused(bao: Bao, rings: Rings, place: str) -> None:

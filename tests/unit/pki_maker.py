@@ -35,7 +35,8 @@ def key(name: str = "default") -> SigningKey:
         return rsa.generate_private_key(public_exponent=65537, key_size=int(name.split("-")[1]))
     if name.startswith("ed25519"):
         return ed25519.Ed25519PrivateKey.generate()
-    return ec.generate_private_key(ec.SECP256K1() if name.startswith("k1") else ec.SECP256R1())
+    curves: dict[str, ec.EllipticCurve] = {"k1": ec.SECP256K1(), "small": ec.SECP192R1()}
+    return ec.generate_private_key(curves.get(name.split("-")[0], ec.SECP256R1()))
 
 
 @dataclass(frozen=True)

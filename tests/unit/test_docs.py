@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from sealring.hosts.refusals import MEANINGS
+from sealring.models.checks import CHECKS, Where
 from sealring.models.cluster import ClusterFile, CqlSettings, ServiceSettings, SshSettings
 from sealring.models.rollout import RolloutRequest
 from sealring.models.topology import Topology
@@ -33,12 +34,37 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "service": ServiceSettings,
     "vault": VaultSettings,
 }
+BEGIN, END = "<!-- generated: python -m tests.unit.test_docs -->", "<!-- end of what is generated -->"
 ENGINE = ("sealring", "activities", "workflows", "workers", "starters")
 CODE = re.compile(r"^[a-z][a-z-]*\.[a-z][a-z-]*$")
 
 
 def schema(name: str) -> str:
     return json.dumps(SCHEMAS[name].model_json_schema(), indent=2) + "\n"
+
+
+SECTIONS_OF_CHECKS = {
+    "The delivery (`sealring material lint`, and again on each node at its own clock)": (Where.DELIVERY,),
+    "The node, before": (Where.NODE, Where.JVM, Where.CQL, Where.PEERS),
+    "The ring; also before every wave": (Where.RING,),
+    "The node, after": (Where.AFTER,),
+}
+
+
+def checks_page() -> str:
+    """docs/checks.md, with its tables as the list of checks has them."""
+    head, _, rest = (DOCS / "checks.md").read_text().partition(BEGIN)
+    tail = rest.partition(END)[2]
+    parts = []
+    for title, places in SECTIONS_OF_CHECKS.items():
+        rows = [
+            f"| `{c.code}` | {c.severity.value} | {c.where.value} | {c.what} | {c.remedy} |"
+            for c in CHECKS.values()
+            if c.where in places
+        ]
+        lines = [f"## {title}", "", "| code | severity | where | holds when | else |", "|---|---|---|---|---|", *rows]
+        parts.append("\n".join(lines))
+    return f"{head}{BEGIN}\n\n{chr(10).join(part + chr(10) for part in parts)}\n{END}{tail}"
 
 
 def codes() -> set[str]:
@@ -99,6 +125,20 @@ AREAS = frozenset(
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
 def test_schemas_are_those_of_the_models(name: str) -> None:
     assert (DOCS / name).read_text() == schema(name), "run: python -m tests.unit.test_docs"
+
+
+def test_the_page_of_checks_is_that_of_the_list() -> None:
+    assert (DOCS / "checks.md").read_text() == checks_page(), "run: python -m tests.unit.test_docs"
+
+
+def test_each_failure_mode_of_the_handbook_has_its_line_in_the_docs() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([^|]+)\|([^|]+)\|", (DOCS / "preflight.md").read_text(), re.MULTILINE)
+    assert [int(number) for number, _, _ in rows] == list(range(1, 31))
+    for number, _, how in rows:
+        named = set(re.findall(r"`([a-z]+\.[a-z-]+)`", how))
+        unknown = {code for code in named if code.partition(".")[0] in ("material", "node", "ring")} - set(CHECKS)
+        assert unknown == set(), number
+        assert {code for code, check in CHECKS.items() if int(number) in check.rows} <= named, number
 
 
 @pytest.mark.parametrize("file", sorted((DOCS / "examples").glob("*cluster.yaml")), ids=lambda f: f.name)
@@ -167,3 +207,4 @@ def test_the_example_in_the_docs_is_yaml_with_the_two_keys() -> None:
 if __name__ == "__main__":
     for name in SCHEMAS:
         (DOCS / name).write_text(schema(name))
+    (DOCS / "checks.md").write_text(checks_page())

@@ -14,6 +14,7 @@ from activities.cluster import ClusterActivities
 from activities.issuing import IssueActivities
 from activities.material import MaterialActivities
 from activities.planning import PlanningActivities
+from activities.preflight import PreflightActivities
 from activities.prepare import PrepareActivities
 from activities.verify import VerifyActivities
 from tests.workflow.fakes import FakeRing
@@ -24,6 +25,7 @@ CLASSES = (
     MaterialActivities,
     IssueActivities,
     PlanningActivities,
+    PreflightActivities,
     PrepareActivities,
     ActivateActivities,
     VerifyActivities,
