@@ -3,6 +3,7 @@
 Rows of other nodes are made once and kept, for a ring of 1,000 is asked for often.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from lab.standin.columns import (
     PEERS,
     PEERS_V2,
 )
-from lab.standin.frames import BIGINT, INT, TEXT, UUID_, Column, Row, cell
+from lab.standin.frames import BIGINT, BOOLEAN, INT, TEXT, UUID_, Column, Row, cell
 
 if TYPE_CHECKING:
     from lab.standin.node import Node
@@ -197,6 +198,19 @@ def _keyspaces(_: "Node") -> Iterable[Row]:
     ]
 
 
+def _told(name: str, columns: tuple[Column, ...]) -> Table:
+    """A table of work in flight: what a test has written to `rows.json` in the node's folder; else nothing."""
+
+    def rows(node: "Node") -> Iterable[Row]:
+        try:
+            told = json.loads((node.spec.home / "rows.json").read_text())
+        except FileNotFoundError:
+            return ()
+        return [_encode(columns, dict.fromkeys(column for column, _ in columns) | row) for row in told.get(name, ())]
+
+    return Table(columns, rows)
+
+
 TABLES = {
     "system.local": Table(LOCAL, _local),
     "system.peers": Table(PEERS, _peers),
@@ -205,9 +219,10 @@ TABLES = {
     "system_views.internode_outbound": Table(OUTBOUND, _outbound),
     "system_views.clients": Table(CLIENTS, _clients),
     "system_views.settings": Table((("name", TEXT), ("value", TEXT)), _settings),
-    "system_views.pending_hints": Table(HINTS),
-    "system_views.streaming": Table((("id", UUID_), ("status", TEXT))),
-    "system_views.sstable_tasks": Table((*OF_TABLE, ("task_id", UUID_), ("kind", TEXT))),
+    "system_views.pending_hints": _told("pending_hints", HINTS),
+    "system_views.streaming": _told("streaming", (("id", UUID_), ("operation", TEXT), ("status", TEXT))),
+    "system_views.sstable_tasks": _told("sstable_tasks", (*OF_TABLE, ("task_id", UUID_), ("kind", TEXT))),
+    "system_views.repairs": _told("repairs", (("id", UUID_), ("keyspace_name", TEXT), ("completed", BOOLEAN))),
     "system_schema.keyspaces": Table(KEYSPACES, _keyspaces),
     "system_schema.functions": Table((*OF_KEYSPACE, ("function_name", TEXT))),
     "system_schema.aggregates": Table((*OF_KEYSPACE, ("aggregate_name", TEXT))),

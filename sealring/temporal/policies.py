@@ -83,8 +83,14 @@ PLAN = ActivityConfig(
 INSPECT = _reading(timedelta(minutes=3), timedelta(minutes=20))
 """Read one node: login, one script, a few files. The budget outlives a reboot of the node or of a jump host."""
 
-PREFLIGHT = _reading(timedelta(minutes=5), timedelta(minutes=6))
-"""Look at one node for a report: a person waits for it, and a node that stays away for minutes is an answer too."""
+PREFLIGHT: ActivityConfig = {
+    **_reading(timedelta(minutes=5), timedelta(minutes=10)),
+    # A person waits for the report, and a node that is away three times in a row is an answer too.
+    "retry_policy": RetryPolicy(
+        initial_interval=BACKOFF.initial_interval, maximum_interval=BACKOFF.maximum_interval, maximum_attempts=3
+    ),
+}
+"""Look at one node for a report, its Java's word included, which may take a minute on a busy node."""
 
 TRANSFER = _changing(timedelta(minutes=5), timedelta(minutes=30))
 """Back up and copy a few kilobytes; the time goes into logins and fsync on a loaded disk."""

@@ -51,6 +51,13 @@ def test_repeats_back_off_to_a_cap_and_only_the_budget_ends_them(name: str) -> N
     assert retry.maximum_attempts == 0
 
 
+def test_a_preflight_gives_a_node_up_after_a_few_tries() -> None:
+    retry = policies.PREFLIGHT["retry_policy"]
+    assert retry is not None
+    assert 1 < retry.maximum_attempts <= 3
+    assert seconds(policies.PREFLIGHT, "heartbeat_timeout") > 41
+
+
 @pytest.mark.parametrize("name", sorted(CHANGING))
 def test_a_cancelled_change_is_waited_for(name: str) -> None:
     assert REMOTE[name]["cancellation_type"] is ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
