@@ -26,6 +26,7 @@ from sealring.cassandra.jvm import CHECK as JVM_STORE
 from sealring.cassandra.jvm import Opened
 from sealring.cassandra.ring_findings import ring_findings
 from sealring.errors import Actor, SealringError, refuse
+from sealring.hosts.breakers import CIRCUIT_OPEN
 from sealring.hosts.generations import read_disk
 from sealring.models.cluster import NodeRef, RolloutSettings
 from sealring.models.evidence import BLOCKING, Finding, Verdict
@@ -94,7 +95,8 @@ class PreflightActivities:
                 findings += (*await self._disk(look), _backup(findings, judge))
                 findings += await self._delivery(order, look, judge)
         except SealringError as error:
-            if error.retryable:
+            # An open breaker is an answer: this node was tried again and again just now.
+            if error.retryable and error.code != CIRCUIT_OPEN:
                 raise
             return Readiness(findings=(_refusal(error, judge),))
         return Readiness(findings=findings)

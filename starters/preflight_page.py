@@ -22,9 +22,10 @@ p.verdict { border-left: .4rem solid; padding: .6rem 1rem; background: var(--sof
 table { border-collapse: collapse; width: 100%; } .wide { overflow-x: auto; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 thead th { font-weight: 600; color: var(--dim); }
-.matrix thead th.check { writing-mode: vertical-rl; transform: rotate(180deg); padding: .6rem .2rem;
+.matrix thead th.check { writing-mode: vertical-rl; transform: rotate(180deg); padding: .6rem .1rem; font-size: .85rem;
   white-space: nowrap; font-weight: 400; }
-.matrix td.sign { text-align: center; font-weight: 700; } .matrix table { width: auto; }
+.matrix thead th { vertical-align: bottom; } .matrix table { width: auto; }
+.matrix td.sign { text-align: center; font-weight: 700; padding: .35rem .2rem; }
 code { font: .9em ui-monospace, monospace; } .dim { color: var(--dim); }
 .pass { color: var(--pass); } .warn { color: var(--warn); } .fail { color: var(--fail); }
 .inconclusive { color: var(--inconclusive); }
@@ -32,7 +33,7 @@ td.state { font-weight: 600; white-space: nowrap; }
 td.words { overflow-wrap: anywhere; min-width: 16rem; }
 details { margin: .3rem 0; } summary { cursor: pointer; }
 @media print { body { margin: 0; max-width: none; font-size: 9pt; } tr { break-inside: avoid; }
-  .wide { overflow: visible; } details::details-content { content-visibility: visible; } }
+  .wide { overflow: visible; } .matrix { font-size: 7pt; } details::details-content { content-visibility: visible; } }
 """
 
 
@@ -90,8 +91,10 @@ def _finding(group: FindingGroup, report: PreflightReport) -> str:
     remedy = (
         f'{escape(finding.remedy)} <span class="dim">({escape(finding.actor.value)})</span>' if finding.remedy else ""
     )
+    state = state_of(group, report)
+    colour = Verdict.WARN if state == "waived" else finding.verdict
     return (
-        f'<tr><td class="state {finding.verdict.value}">{escape(state_of(group, report))}</td>'
+        f'<tr><td class="state {colour.value}">{escape(state)}</td>'
         f"<td><code>{escape(finding.check)}</code></td><td>{where}</td>"
         f'<td class="words">{escape(finding.message)}</td><td class="words">{remedy}</td></tr>'
     )

@@ -6,10 +6,11 @@ from rich.text import Text
 
 from sealring.models.checks import CHECKS, Severity, severity_of
 from sealring.models.evidence import BLOCKING, Verdict
-from sealring.models.preflight import FindingGroup, PreflightReport, grouped
+from sealring.models.preflight import FindingGroup, NodePreflight, PreflightReport, grouped
 from starters.show import VERDICT_STYLES
 
 SIGNS = {Verdict.PASS: "·", Verdict.WARN: "w", Verdict.FAIL: "F", Verdict.INCONCLUSIVE: "?"}
+MOST_ROWS = 24
 SHOWN_NODES = 6  # of a group, by name; of the others only how many
 
 
@@ -69,17 +70,24 @@ def _odd(verdict: Verdict | None) -> bool:
     return verdict not in (None, Verdict.PASS)
 
 
-def _matrix(report: PreflightReport, checks: list[str]) -> Table:
+def _matrix(report: PreflightReport, checks: list[str]) -> Group:
+    """Nodes by numbered checks; of a larger ring, nodes that look alike are one row."""
     table = Table(box=None, pad_edge=False)
     table.add_column("node")
     table.add_column("place")
-    for check in checks:
-        table.add_column(check, justify="center")
+    for number in range(1, len(checks) + 1):
+        table.add_column(str(number), justify="center")
+    alike: dict[tuple[object, ...], list[NodePreflight]] = {}
     for node in report.nodes:
-        verdicts = [node.verdict_of(check) for check in checks]
+        own = node.address if len(report.nodes) <= MOST_ROWS else ""
+        alike.setdefault((own, *(node.verdict_of(check) for check in checks)), []).append(node)
+    for first, *others in alike.values():
+        verdicts = [first.verdict_of(check) for check in checks]
         signs = [Text(SIGNS[v], VERDICT_STYLES[v]) if v else Text("") for v in verdicts]
-        table.add_row(node.address, node.place, *signs)
-    return table
+        name = f"{first.address} and {len(others)} more like it" if others else first.address
+        table.add_row(name, "" if others else first.place, *signs)
+    names = "  ".join(f"{number} {check}" for number, check in enumerate(checks, start=1))
+    return Group(table, Text(names, "dim"), Text("F failed  ? inconclusive  w warning  · passed", "dim"))
 
 
 def _group(group: FindingGroup, report: PreflightReport) -> list[Text]:

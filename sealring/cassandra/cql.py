@@ -23,6 +23,9 @@ from sealring.errors import Actor, SealringError, passing, refuse
 from sealring.local_files import at_home, read_small
 from sealring.models.cluster import CqlSettings
 
+APPLICATION = "sealring"
+"""What our connections say of themselves in `system_views.clients` (`client_options`, since 4.1)."""
+
 Rows = tuple[Mapping[str, Any], ...]
 
 # The driver tells at length what we report ourselves, with a code.
@@ -114,6 +117,7 @@ def _cluster(settings: CqlSettings, address: str) -> Cluster:
         schema_metadata_enabled=False,
         token_metadata_enabled=False,
         monitor_reporting_enabled=False,
+        application_name=APPLICATION,
         idle_heartbeat_interval=0,
         executor_threads=2,
     )

@@ -225,7 +225,9 @@ def _jmx(node: Node, judge: Judge) -> Finding:
         shared = ", ".join(basename(path) for path in node.jmx_stores)
         return judge.warned("node.jmx-store", f"JMX over TLS uses {shared} too, and reads it at the start only", remedy)
     remote = any(argument == "-Dcom.sun.management.jmxremote.ssl=true" for argument in node.arguments)
-    return judge.passed("node.jmx-store", f"JMX {'over TLS has a store of its own' if remote else 'speaks no TLS'}")
+    return judge.passed(
+        "node.jmx-store", f"JMX {'over TLS has a store of its own' if remote else 'is not told to speak TLS'}"
+    )
 
 
 def _identity(settings: NodeSettings, material: Material, current: Material, judge: Judge) -> Finding | None:

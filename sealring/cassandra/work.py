@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sealring.cassandra.cql import Conversation, Rows
+from sealring.cassandra.cql import APPLICATION, Conversation, Rows
 from sealring.cassandra.judging import Judge
 from sealring.errors import SealringError
 from sealring.models.evidence import Finding
@@ -21,7 +21,7 @@ TABLES: Mapping[str, str] = {
     "sstable_tasks": "SELECT keyspace_name, table_name, kind FROM system_views.sstable_tasks",
     "repairs": "SELECT id, keyspace_name, completed FROM system_views.repairs",
     "pending_hints": "SELECT host_id, address, files, oldest FROM system_views.pending_hints",
-    "clients": "SELECT address, username, driver_name, ssl_enabled FROM system_views.clients",
+    "clients": "SELECT * FROM system_views.clients",  # client_options only since 4.1
 }
 
 STREAMING_OVER = ("success", "failure")  # StreamingState.Status
@@ -37,7 +37,7 @@ class Work:
         streams: operation of each stream in flight: `Repair`, `Bootstrap`, `Rebuild`, `Decommission`.
         repairs: keyspaces, or tables with the task, that are being repaired.
         hints: nodes that hints are kept for, by address, with the oldest's time (None: not told).
-        clients: connections by `username, driver`; the driver's control connections count too.
+        clients: connections by `username, driver`, without ours; drivers' control connections count too.
         unseen: tables that were not there or not readable.
     """
 
@@ -103,6 +103,7 @@ def parse_work(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Work:
     clients = Counter(
         f"{row['username'] or 'anonymous'}, {row['driver_name'] or 'unknown driver'}"
         for row in found.get("clients", ())
+        if (row.get("client_options") or {}).get("APPLICATION_NAME") != APPLICATION
     )
     return Work(
         streams=tuple(streams),

@@ -22,6 +22,7 @@ from sealring.models.cluster import BreakerSettings
 
 State = Literal["closed", "open", "half-open"]
 
+CIRCUIT_OPEN = "ssh.circuit-open"
 UNREACHABLE = frozenset({"ssh.connect-timeout", "ssh.connect-failed"})
 """Codes that say: the host could not be reached, or dropped us on the way in."""
 
@@ -140,7 +141,7 @@ class _Guard:
     def refusal(self, address: str, wait: float) -> SealringError:
         again = datetime.now(UTC) + timedelta(seconds=wait)
         return SealringError(
-            "ssh.circuit-open",
+            CIRCUIT_OPEN,
             f"no connection is tried: {self.breaker.failures} to {self.what} failed in a row since "
             f"{self.since:%Y-%m-%dT%H:%M:%SZ}, the last: {self.words}; one is tried at {again:%H:%M:%SZ}",
             error_class=ErrorClass.RETRY,

@@ -110,7 +110,7 @@ def test_each_nodes_bad_part_of_a_delivery_is_named(engine: Engine, whole_ring: 
     assert code == Exit.REFUSED
     found = {address: set(troubles(report, address)) - {"node.jvm-store"} for address in (n1, n2, n3)}
     assert found[n1] == {"material.key-matches-leaf"}
-    assert {"material.chain", "material.trusted-by-peers", "node.clients"} >= found[n2] >= {"material.chain"}
+    assert {"material.chain", "material.trusted-by-peers", "node.clients"} <= found[n2]
     assert "material.expired" in found[n3]
     waive = [f"--waive={code}" for code in ("material.chain", "material.trusted-by-peers")]
     code, report = preflight(engine, delivery, "-n", n2, *waive)

@@ -322,6 +322,12 @@ def test_foreign_work_stands_in_the_way_of_a_restart(
     assert {c: v for c, v in working(RELOAD, **{table: [row]}).items() if v != "pass"} == {check: reload}
 
 
+def test_connections_of_ours_are_no_clients() -> None:
+    row = {"username": None, "driver_name": "a driver"}
+    ours = row | {"client_options": {"APPLICATION_NAME": "sealring"}}
+    assert parse_work({"clients": [row, ours, ours]}).clients == (("anonymous, a driver", 1),)
+
+
 def test_tables_that_are_not_there_are_not_judged() -> None:
     work = parse_work({"clients": []})
     assert set(work.unseen) == set(TABLES) - {"clients"}
