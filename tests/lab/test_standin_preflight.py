@@ -99,7 +99,6 @@ def test_a_good_delivery_is_ready_and_every_check_tells_what_it_saw(
     assert all(finding.message for finding in report.all_findings)
     page = read(html.read_text())
     assert all(node.address in page.text for node in whole_ring.ring)
-    assert engine.cli("rollout", "report", "lab").returncode != Exit.DONE, "it was no rollout"
 
 
 @pytest.mark.criterion("F1", "F2", "F3", "F9")
