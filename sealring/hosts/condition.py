@@ -108,11 +108,12 @@ def parse_condition(pairs: Sequence[tuple[str, str]], stores: Sequence[str]) -> 
     def first(key: str) -> str:
         return next(iter(all_of(key)), "")
 
-    mounted, reals, inodes = set(all_of("mounted")), all_of("real"), all_of("inode")
-    told = zip(stores, reals, inodes, strict=False) if len(reals) == len(inodes) == len(stores) else ()
+    mounted, reals = set(all_of("mounted")), all_of("real")
+    inodes = {words[2]: words[:2] for line in all_of("inode") if len(words := line.split(" ", 2)) == 3}
+    told = zip(stores, reals, strict=True) if len(reals) == len(stores) else ()
     settings = (line.partition("=") for line in all_of("disabled"))
     return Condition(
-        links=tuple(_link(path, real, inode, mounted) for path, real, inode in told),
+        links=tuple(_link(path, real, inodes.get(real, ["", ""]), mounted) for path, real in told),
         banner=first("banner").strip()[:200],
         agents=tuple(dict.fromkeys(all_of("agent"))),
         enabled=first("unit"),
@@ -143,8 +144,8 @@ def last_start(lines: Sequence[str]) -> timedelta | None:
     return took
 
 
-def _link(path: str, real: str, inode: str, mounted: set[str]) -> StoreLink:
-    place, _, names = inode.partition(" ")
+def _link(path: str, real: str, inode: Sequence[str], mounted: set[str]) -> StoreLink:
+    place, names = inode
     return StoreLink(path, real, place, int(names) if names.isdigit() else 0, real in mounted)
 
 

@@ -101,14 +101,20 @@ async def test_the_ring_role_of_the_docs_is_enough_and_has_nothing_to_spare(
         async with pool.host(address) as host:
             found = await inventory(host, cluster, view.nodes[0].node, running=True)
         assert found.inventory.drift == ()
+        assert found.running is not None
+        assert found.running.work.unseen == ()
         async with conversation(cluster.cql, address) as asked:
             for more in ("SELECT * FROM app.data", "SELECT * FROM system_auth.roles", "DROP KEYSPACE app"):
                 with pytest.raises(SealringError) as caught:
                     await asked.rows(more)
                 assert caught.value.code == "cql.unauthorized"
                 assert isinstance(caught.value.__cause__, Unauthorized)
-        for table in ("gossip_info", "internode_outbound"):  # one thing less: asked in another way
+        for table in ("gossip_info", "internode_outbound", "settings", "repairs"):  # one thing less: in another way
             await superuser.rows(f"REVOKE SELECT ON system_views.{table} FROM sealring")
+        async with pool.host(address) as host:
+            less = await inventory(host, cluster, view.nodes[0].node, running=True)
+        assert less.running is not None
+        assert (less.running.settings, less.running.work.unseen) == ({}, ("repairs",))
         assert (await observe_ring(cluster, pool.host)).source == "nodetool"
     finally:
         await pool.close()

@@ -10,6 +10,8 @@ from lab import faults
 from lab.load import LoadProcess
 from lab.ring import find, service
 from lab.spec import LabSpec
+from sealring.models.evidence import Verdict
+from sealring.models.preflight import PreflightReport
 from sealring.models.rollout import NodeState, Phase, RolloutReport
 from starters.exits import Exit
 from tests.lab.engine import PATIENCE, Engine, running
@@ -62,6 +64,26 @@ def renewed(engine: Engine, load: LoadProcess, apply: str, seconds: int) -> None
     assert seen_by_openssl(engine.spec) == {row.address: row.intended for row in report.matrix}
     assert all(sum(t.seconds for t in node.timings) < seconds for node in report.nodes)
     assert all(node.before for node in report.nodes)
+
+
+@pytest.mark.criterion("F3", "F6", "F7", "F10")
+def test_a_preflight_asks_the_java_that_runs_each_node(engine: Engine, whole_ring: LabSpec) -> None:
+    before = stores(whole_ring)
+    done = engine.cli("preflight", "lab", "-m", str(engine.deliver()), "--json")
+    assert done.returncode == Exit.DONE, done.stdout + done.stderr
+    assert stores(whole_ring) == before
+    report = PreflightReport.model_validate_json(done.stdout)
+    assert report.standing == ()
+    asked = (
+        "node.jvm-store",
+        "node.jvm-algorithms",
+        "node.memory",
+        "node.data-space",
+        "node.long-start",
+        "node.repair",
+    )
+    for node in report.nodes:
+        assert {check: node.verdict_of(check) for check in asked} == dict.fromkeys(asked, Verdict.PASS)
 
 
 @pytest.mark.criterion("N3", "N6", "R6")

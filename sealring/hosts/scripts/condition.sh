@@ -4,9 +4,9 @@
 look_at() { # REAL...: the file behind each store, then device:inode and the number of its names
     for real; do
         printf 'real=%s\n' "$real"
-        printf 'inode=%s\n' "$(stat -c '%d:%i %h' "$real" 2>/dev/null || :)"
         mounted_file "$real"
     done
+    stat --printf 'inode=%d:%i %h %n\n' "$@" 2>/dev/null || : # what is not there has no line
 }
 mounted_file() { # FILE: is it a mount point itself?
     case $mounts in
@@ -59,16 +59,25 @@ IFS=$newline
 set -- $data ${commitlog:+"$commitlog"}
 unset IFS
 set +f
-there() { # FOLDER...: drops those that are not there
-    for folder; do
-        if [ -d "$folder" ]; then printf 'room=%s\n' "$(df -k --output=avail,size "$folder" 2>/dev/null | sed 1d) $folder"; fi
-    done
-}
-there "$@"
-if [ -d "$commitlog" ]; then printf 'commitlog=%s\n' "$(du -sk "$commitlog" 2>/dev/null | cut -f 1 || :)"; fi
+left=$#
+while [ "$left" -gt 0 ]; do # those that are there
+    if [ -d "$1" ]; then set -- "$@" "$1"; fi
+    shift
+    left=$((left - 1))
+done
+if [ $# -gt 0 ]; then
+    df -k --output=avail,size,file "$@" 2>/dev/null | {
+        read -r _ || :
+        while read -r line; do printf 'room=%s\n' "$line"; done
+    }
+fi
+if [ -d "$commitlog" ]; then
+    du -sk "$commitlog" 2>/dev/null | { read -r amount _ && printf 'commitlog=%s\n' "$amount" || :; }
+fi
 # How long the last start took: from the first line of a start to the one that says it serves clients.
 if [ -r "$log" ]; then
-    grep -e 'Configuration location:' -e 'Starting listening for CQL clients' "$log" | tail -n 8 | cut -c 1-160 | sed 's/^/start=/'
+    grep -e 'Configuration location:' -e 'Starting listening for CQL clients' "$log" | tail -n 8 |
+        sed 's/^\(.\{1,160\}\).*/start=\1/'
 fi
 # What its Java refuses. The file is the one of the running process's Java.
 if [ "$pid" != 0 ] && java=$(readlink "/proc/$pid/exe" 2>/dev/null); then
