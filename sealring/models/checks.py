@@ -156,6 +156,14 @@ _ALL = (
           "two observers told how the ring is", "let CQL be open from the worker"),
     Check("ring.rollout-running", _W, Where.RING, (30,),
           "no rollout of this ring is in progress: what is seen may change", "wait for its end"),
+    Check("trust.states", _N, Where.RING, (5,),
+          "all nodes, and the engine itself, can talk to each other in every state of the plan, both roles, until its "
+          "end: [trust.md](trust.md)", "what its message names"),
+    Check("trust.already", _W, Where.RING, (5,), "no pair of nodes fails before anything is changed", "mend it"),
+    Check("trust.ending", _W, Where.RING, (29,),
+          "no certificate in force ends before the rollout does", "begin with those nodes"),
+    Check("trust.unknown", _N, Where.RING, (5,),
+          "every node could be read, so that it is known whom it believes", "let the node be read"),
     # The node, after
     Check("verify.vantages", _N, Where.AFTER, (),
           "every vantage saw something; inconclusive: who is blind, why, and who is left", "open the way"),
@@ -182,11 +190,16 @@ _ALL = (
 )
 # fmt: on
 
+QUORUM = "plan.quorum."
+"""Followed by a keyspace's name: this keyspace may become unavailable (docs/planning.md)."""
+
 CHECKS = {check.code: check for check in _ALL}
 
 
 def severity_of(code: str) -> Severity:
     """How much a check weighs. One that is not in the list (of a newer version, say) blocks."""
+    if code.startswith(QUORUM):
+        return Severity.NEEDS_WAIVER
     return CHECKS[code].severity if code in CHECKS else Severity.BLOCKER
 
 
@@ -199,10 +212,12 @@ def objection_to(codes: Iterable[str]) -> str:
     """Why these codes cannot all be waived, with the list of those that can; empty when they can."""
     wrong = []
     for code in codes:
+        if code.startswith(QUORUM):
+            continue
         if code not in CHECKS:
             wrong.append(f"{code} is no check")
         elif CHECKS[code].severity is Severity.BLOCKER:
             wrong.append(f"{code} is a blocker ({CHECKS[code].what}), which no waiver lifts")
         elif CHECKS[code].severity is Severity.WARNING:
             wrong.append(f"{code} only warns: there is nothing to waive")
-    return f"{'; '.join(wrong)}. These may be waived: {', '.join(waivable())}" if wrong else ""
+    return f"{'; '.join(wrong)}. These may be waived: {', '.join(waivable())}, {QUORUM}KEYSPACE" if wrong else ""

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from pydantic import Field, field_validator
 
-from sealring.models.base import Address, Fact, Input, Line
+from sealring.models.base import Address, Fact, Input, Line, Many
 from sealring.models.checks import objection_to
-from sealring.models.cluster import Apply, ClusterName, Many, RolloutSettings
+from sealring.models.cluster import Apply, ClusterName, RolloutSettings
 from sealring.models.evidence import BLOCKING, Finding, Verdict
 from sealring.models.material import MaterialRef
 from sealring.models.plan import Target

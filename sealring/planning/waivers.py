@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sealring.errors import Actor, SealringError, refuse
-from sealring.models.checks import Severity, severity_of
+from sealring.models.checks import QUORUM, Severity, severity_of
 from sealring.models.evidence import BLOCKING, Finding, Verdict
 from sealring.models.waiver import Waiver
 
-QUORUM = "plan.quorum."
 USED, EXPIRED = "waiver.used", "waiver.expired"
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealring.errors import SealringError
-from sealring.models.cluster import Many, RolloutSettings
+from sealring.models.base import Many
+from sealring.models.cluster import RolloutSettings
 from sealring.models.schedule import Schedule, Way
 from sealring.models.topology import Topology
 from sealring.planning.schedule import schedule
