@@ -185,7 +185,8 @@ class Packing:
             if best is not None and len(best) <= bound:
                 return best
         assert best is not None
-        return self._repacked(best, bound)
+        fewer = self._repacked(best, bound)
+        return fewer if len(fewer) < len(best) else best  # whole racks are easier to follow
 
     def _repacked(self, waves: list[int], bound: int) -> list[int]:
         """Iterated greedy (Culberson 1992): first fit, wave by wave in another order, never needs more waves."""

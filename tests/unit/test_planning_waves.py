@@ -81,14 +81,14 @@ def test_replicas_are_placed_as_cassandra_places_them(topology: Topology) -> Non
             assert told[dc] == {placed[dc] for placed in by_hand}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rings(), st.randoms(use_true_random=False))
 def test_what_was_reduced_forbids_what_all_promises_forbid(topology: Topology, dice: Any) -> None:
     nodes = ordered(topology)
     reduced = constraints(promises(topology))
     everything = limits(topology)
     assert len(reduced) <= len({who for _, who, _ in everything})
-    for _ in range(20):
+    for _ in range(10):
         away = {node.address for node in nodes if dice.random() < 0.3}
         mask = sum(1 << i for i, node in enumerate(nodes) if node.address in away)
         kept = all((limit.replicas & mask).bit_count() <= limit.slack for limit in reduced)
@@ -125,6 +125,31 @@ def test_no_wave_breaks_a_promise_and_every_node_is_in_one_or_named(
                 hurt = {name for name, who, slack in known if address in who and slack < 1}
                 assert set(group.keyspaces) == hurt
     assert len(made.waves) >= made.lower_bound
+
+
+@pytest.mark.criterion("D6")
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(8, 20), st.integers(1, 4), st.integers(3, 7), st.integers(0, 999), st.data())
+def test_where_several_replicas_can_be_spared_no_more_of_them_go(
+    racks: int, nodes: int, tokens: int, factor: int, seed: int, data: st.DataObject
+) -> None:
+    level = data.draw(st.sampled_from(["LOCAL_ONE", "TWO", "QUORUM"]))
+    topology = ring(nodes, racks, tokens, factor, seed=seed, level=level)
+    known = limits(topology)
+    for strategy in ("fastest", "zone-aware"):
+        made = restart(topology, strategy=strategy, reserve=0)
+        assert made.infeasible == ()
+        assert not any(broken(topology, wave.nodes, known) for wave in made.waves)
+
+
+@pytest.mark.parametrize(("nodes", "racks", "tokens"), [(40, 8, 8), (24, 6, 2), (60, 6, 16)])
+def test_whole_racks_stay_together_where_that_costs_no_wave(nodes: int, racks: int, tokens: int) -> None:
+    topology = ring(nodes, racks, tokens, 3)
+    rack = {node.address: node.rack for node in topology.nodes}
+    made = restart(topology)
+    assert len(made.waves) <= racks
+    if len(made.waves) == racks:
+        assert all(len({rack[address] for address in wave.nodes}) == 1 for wave in made.waves)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
