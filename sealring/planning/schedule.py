@@ -213,7 +213,7 @@ class _Arranging:
         return sorted(bits(work), key=key)
 
     def _told(self, name: str, wave: int, because: str, proofs: int) -> ScheduledWave:
-        reload = bool(wave & self.reloads)
+        reload, brief = bool(wave & self.reloads), proofs == 1  # a thousand waves shall fit in a payload
         may_restart = reload and wave.bit_count() == 1 and self.packing.possible(wave) == wave
         shown = self.prover.proof(wave, proofs) if may_restart or not reload else ()
         if may_restart and self.found is not None:
@@ -224,13 +224,16 @@ class _Arranging:
             name=name,
             way="reload" if reload else "restart",
             nodes=tuple(self.nodes[i].address for i in self._in_order(wave)),
-            because=because or in_words(shown),
+            because=because or ("every range keeps enough replicas" if shown and brief else in_words(shown)),
             may_restart=may_restart,
-            unsafe_if="a peer does not trust the new leaf: seen at the first node"
-            if reload
-            else self.prover.unsafe_if(wave),
+            unsafe_if=self._unsafe_if(wave, brief=brief and bool(shown)),
             proof=shown,
         )
+
+    def _unsafe_if(self, wave: int, *, brief: bool) -> str:
+        if wave & self.reloads:
+            return "a peer does not trust the new leaf: seen at the first node"
+        return "too many of these replicas go down meanwhile" if brief else self.prover.unsafe_if(wave)
 
     def _rack_name(self, wave: int) -> str:
         node = self.nodes[next(bits(wave))]

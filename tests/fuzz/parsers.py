@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import asyncssh
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -58,6 +59,7 @@ from sealring.temporal.codec_server import _payloads
 from sealring.temporal.converter import SealringPayloadConverter
 from sealring.temporal.failures import problem_of, redact
 from sealring.temporal.keyring import Keyring, load_keyring
+from sealring.topology_file import read_topology
 from tests.unit.pki_maker import ADDRESS, GOOD, ISSUING, LEAF, NODE, NOW, ROOT, make
 
 Target = tuple[st.SearchStrategy[Any], Callable[[Any], object]]
@@ -128,6 +130,10 @@ cql: {ca: pki/ca.crt, port: 9042}
 service: {name: cassandra, start_timeout: 300}
 policy: {min_rsa_bits: 2048, min_remaining: P1D}
 rollout: {strategy: zone-aware, batch: 20%, max_parallel: 3, settle: 3}
+"""
+TOPOLOGY = """name: lab
+nodes: [{address: 10.0.0.1, tokens: [-5, 7], rack: a}, {address: 10.0.0.2, tokens: [1], state: down}]
+keyspaces: [{name: k, replication: {class: NetworkTopologyStrategy, dc1: 2}, consistency: [ONE]}]
 """
 CONFIGURATION = """listen_address: 10.1.0.1
 native_transport_port: 9142
@@ -366,6 +372,10 @@ TARGETS: dict[str, Target] = {
     "cluster document": (
         json_like({"name": "lab", "contact_points": ["a"], "ssh": {}, "rollout": {}}).map(dumped),
         in_file(read_cluster),
+    ),
+    "topology file": (
+        bytes_like(TOPOLOGY.encode()) | json_like(yaml.safe_load(TOPOLOGY)).map(dumped),
+        in_file(read_topology, "ring.yaml"),
     ),
     "keyring": (
         json_like({"active": "a", "keys": {"a": base64.b64encode(bytes(32)).decode()}}).map(dumped) | st.binary(),
