@@ -99,7 +99,6 @@ def test_blue_green_does_the_green_part_first_and_then_holds() -> None:
         ({}, [10, 10, 10]),
         ({"batch": "5"}, [5] * 6),
         ({"batch": "10%"}, [3] * 10),
-        ({"batch_per_rack": 5}, [5] * 6),
         ({"grow": True}, [1, 2, 4, 3, 10, 10]),
         ({"max_parallel": 2}, [2] * 15),
         ({"strategy": "rolling", "batch": "2"}, [2] * 15),
@@ -111,6 +110,18 @@ def test_batches_are_numbers_percent_or_per_rack_and_may_grow(rules: dict[str, A
     found = [len(wave.nodes) for wave in plan.waves]
     assert found == sizes
     assert not any(broken(topology, wave.nodes) for wave in plan.waves)
+
+
+@pytest.mark.criterion("H2")
+def test_a_batch_per_rack_bounds_each_rack_s_part_of_a_wave() -> None:
+    topology = ring(30, 3, 8, 3)
+    rack = {node.address: node.rack for node in topology.nodes}
+    plan = made(topology, batch_per_rack=5)
+    assert len(plan.waves) == 6
+    for wave in plan.waves:
+        found = [rack[address] for address in wave.nodes]
+        assert max(map(found.count, found)) <= 5
+        assert not broken(topology, wave.nodes)
 
 
 @pytest.mark.criterion("C8")
