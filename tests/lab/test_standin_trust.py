@@ -11,6 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.rings import Rings, generation_of
 from activities.trust import ENGINE, TrustActivities
 from lab.authority import Authority, deliver
+from lab.engine import configure_engine
 from lab.spec import LabSpec
 from sealring.hosts.generations import stage_generation
 from sealring.models.cluster import NodeRef
@@ -28,6 +29,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.parametrize("ring", ["stand-
 
 @pytest.fixture
 async def rings(whole_ring: LabSpec) -> AsyncIterator[Rings]:
+    configure_engine(whole_ring)
     opened = Rings(whole_ring.cluster_file.parent)
     yield opened
     await opened.close()
