@@ -28,7 +28,7 @@ from tests.unit.trust_maker import Paper
 NOW = datetime.now(UTC)
 YESTERDAY, TOMORROW, LATER = (NOW + timedelta(days=days) for days in (-1, 1, 30))
 ROLES: tuple[TlsRole, ...] = ("server", "client")
-CASES = 400
+CASES = 200
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 STRICTER = ("expired at", "is not valid before", "authorities below it")
 """What counts of anchors too, here and for OpenSSL, and not for Java. Of a leaf that it trusts it looks at nothing."""
