@@ -13,8 +13,8 @@ MUTUAL_TLS_INTERNODE = "MutualTlsInternodeAuthenticator"
 SPIFFE = "SpiffeCertificateValidator"
 DEFAULT_HINT_WINDOW = timedelta(hours=3)  # Config.max_hint_window
 
-_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(r"(\d+)\s*(d|h|m|s|ms)")
+_UNITS = {"": 0.001, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(r"([0-9]{1,15})\s*(d|h|m|s|ms|)")
 _BLOCKS = ("server_encryption_options", "client_encryption_options")
 
 
@@ -69,10 +69,7 @@ def node_settings(settings: Mapping[str, Any]) -> NodeSettings:
 
 def duration(given: Any) -> timedelta | None:
     """A duration as 4.1 and later write it (`365d`, `10h`), or a number of milliseconds as before; None: not one."""
-    text = str(given or "").strip()
-    if text.isdigit():
-        return timedelta(milliseconds=min(int(text), 10**14)) if int(text) else None
-    match = _DURATION.fullmatch(text)
+    match = _DURATION.fullmatch(str(given or "").strip())
     seconds = int(match[1]) * _UNITS[match[2]] if match else 0
     return timedelta(seconds=min(seconds, 10**10)) if seconds else None
 

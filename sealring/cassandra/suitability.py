@@ -24,7 +24,7 @@ from sealring.pki.trust import explain_path
 
 REVOCATION = ("com.sun.net.ssl.checkRevocation", "com.sun.security.enableCRLDP")
 _ANY_KEY = re.compile(r"TLS_(AES|CHACHA20)_")  # TLS 1.3 suites do not name the kind of key (RFC 8446, B.4)
-_SIZE = re.compile(r"(?P<kind>RSA|DSA|EC)\s+keySize\s*(?P<sign><=|<|==|>|>=|!=)\s*(?P<bits>\d+)", re.IGNORECASE)
+_SIZE = re.compile(r"(?P<kind>RSA|DSA|EC)\s+keySize\s*(?P<sign><=|<|==|>|>=|!=)\s*(?P<bits>[0-9]{1,9})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,10 @@ def last_start(lines: Sequence[str]) -> timedelta | None:
         stamp = _STAMP.search(line)
         if stamp is None:
             continue
-        at = datetime.strptime(stamp[0], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)  # only differences are taken
+        try:
+            at = datetime.strptime(stamp[0], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)  # only differences are taken
+        except ValueError:
+            continue
         if _BEGAN in line:
             began = at
         elif _SERVES in line and began is not None:
@@ -146,15 +149,20 @@ def last_start(lines: Sequence[str]) -> timedelta | None:
 
 def _link(path: str, real: str, inode: Sequence[str], mounted: set[str]) -> StoreLink:
     place, names = inode
-    return StoreLink(path, real, place, int(names) if names.isdigit() else 0, real in mounted)
+    return StoreLink(path, real, place, _count(names) or 0, real in mounted)
 
 
 def _room(line: str) -> Room | None:
     words = line.split(None, 2)
-    if len(words) != 3 or not (words[0].isdigit() and words[1].isdigit()):
+    if len(words) != 3 or (free := _kib(words[0])) is None or (size := _kib(words[1])) is None:
         return None
-    return Room(words[2], int(words[0]) * 1024, int(words[1]) * 1024)
+    return Room(words[2], free, size)
 
 
 def _kib(text: str) -> int | None:
-    return int(text) * 1024 if text.isdigit() else None
+    count = _count(text)
+    return None if count is None else count * 1024
+
+
+def _count(text: str) -> int | None:
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else None

@@ -34,6 +34,7 @@ from sealring.cassandra.probe import probe
 from sealring.cassandra.system_log import reload_outcome, start_failure
 from sealring.cassandra.versions import reload_support
 from sealring.errors import SealringError
+from sealring.hosts.condition import parse_condition
 from sealring.hosts.generations import _intent
 from sealring.hosts.identity import load_identity
 from sealring.hosts.manifest import parse_manifest
@@ -183,6 +184,7 @@ KEYS = Keyring("k1", {"k1": bytes(32)})
 SSH_KEY = asyncssh.generate_private_key("ssh-ed25519")
 SSH_CERTIFICATE = SSH_KEY.generate_user_certificate(SSH_KEY, "x", principals=["deploy"]).export_certificate()
 LOG = "ERROR [main] Exception encountered during startup\njava.lang.RuntimeException: x\nCaused by: y\nINFO next\n"
+TOLD = "1:2 1 /a 2026-11-21 20:00:00 Configuration location: 4096 8192 /data jdk.tls.disabledAlgorithms=SSLv3"
 SUDO = (
     "Defaults\n!authenticate\nSudoers entry:\n    RunAsUsers: root\n    Options: !authenticate\n    Commands:\n\tALL\n"
 )
@@ -393,6 +395,10 @@ TARGETS: dict[str, Target] = {
     "rows": (st.lists(ROW, min_size=1, max_size=4), rows),
     "versions": (text_like("5.0.9", "4.1-beta1"), reload_support),
     "system.log": (text_like(LOG), lambda text: (reload_outcome(text), start_failure(text))),
+    "condition of a host": (
+        st.lists(st.tuples(st.sampled_from(["real", "inode", "room", "start", "memory", "disabled"]), text_like(TOLD))),
+        lambda pairs: parse_condition(pairs, ["/a", "/b"]),
+    ),
     "sudo -ll": (text_like(SUDO), lambda text: allows_without_password(text, "/bin/sh -s")),
     "manifest": (
         json_like(MANIFEST).map(dumped) | st.binary(max_size=200),

@@ -16,6 +16,7 @@ from tests.workflow.fakes import FakeRing, dead, distrusted
 from tests.workflow.story import deploy, serving, start
 from tests.workflow.test_issuing import FakePki, issue
 from tests.workflow.test_issuing import serving as issuing
+from tests.workflow.test_preflight import FakeLooks, preflight, target
 
 FOLDER = Path(__file__).parent
 
@@ -52,6 +53,13 @@ async def main() -> None:
         async with issuing(environment, FakeRing(), FakePki("127.0.0.2")):
             await issue(environment, {"cluster": "by-node", "path": "/d/june"}, identity="tls-issue/by-node")
             await keep(environment.client, "tls-issue/by-node", "by-node.issue")
+        await look(environment)
+
+
+async def look(environment: WorkflowEnvironment) -> None:
+    """A preflight, with a node that is away."""
+    await preflight(environment, FakeLooks(3, target(1).node.address), "looked-at")
+    await keep(environment.client, "tls-preflight/looked-at", "looked-at.preflight")
 
 
 async def keep(client: Client, identity: str, name: str) -> None:

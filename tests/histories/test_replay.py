@@ -26,6 +26,7 @@ def test_a_recorded_history_replays(file: Path) -> None:
         "preparation": f"tls-prepare/{cluster}/{node}",
         "activation": f"tls-node/{cluster}/{node}",
         "issue": f"tls-issue/{cluster}",
+        "preflight": f"tls-preflight/{cluster}",
     }[kind]
     history = WorkflowHistory.from_json(identity, file.read_text())
     replayer = Replayer(workflows=WORKFLOWS, plugins=[sealring_plugin(None)])

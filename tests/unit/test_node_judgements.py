@@ -182,7 +182,16 @@ def test_what_cassandra_yaml_says_beside_its_stores() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("3h", 10800), ("365d", 31536000), ("10800000", 10800), ("", None), ("soon", None), ("0", None), ("9" * 40, 1e11)],
+    [
+        ("3h", 10800),
+        ("365d", 31536000),
+        ("10800000", 10800),
+        ("", None),
+        ("soon", None),
+        ("0", None),
+        ("9" * 15, 1e10),
+        ("9" * 40, None),
+    ],
 )
 def test_durations(text: str, seconds: float | None) -> None:
     found = duration(text)
