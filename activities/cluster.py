@@ -7,11 +7,14 @@ from temporalio import activity
 from activities.eyes import look_from
 from activities.rings import Rings
 from sealring.cassandra.inventory import restart_because
+from sealring.cassandra.load import load_findings, read_load
 from sealring.cassandra.ring_findings import ring_findings
+from sealring.cassandra.topology import read_topology
 from sealring.errors import SealringError
 from sealring.hosts.generations import read_disk
 from sealring.models.node import ClusterView, NodeView
-from sealring.models.rollout import ClusterQuestion, Readiness, RingQuestion
+from sealring.models.rollout import ClusterQuestion, RingAnswer, RingQuestion
+from sealring.planning.proof import proven_again
 
 
 class ClusterActivities:
@@ -59,11 +62,21 @@ class ClusterActivities:
         )
 
     @activity.defn
-    async def check_ring(self, question: RingQuestion) -> Readiness:
-        """Is every node up and normal, with one schema, for at least two observers?
+    async def check_ring(self, question: RingQuestion) -> RingAnswer:
+        """Is every node up and normal, with one schema, for at least two observers, and may this wave begin?
+
+        The wave's restarts are proven again, on the replicas of now, unless the plan was made without a topology.
 
         Raises:
-            SealringError: no node answers at all.
+            SealringError: no node answers at all; `observe.topology-moves`.
         """
-        view = await self.rings.view(question.cluster)
-        return Readiness(findings=tuple(f for f in ring_findings(view) if f.check not in question.waive))
+        cluster, view = self.rings.file(question.cluster), await self.rings.view(question.cluster)
+        found = ring_findings(view)
+        if cluster.rollout.max_pending is not None:
+            loads = await read_load(cluster, [seen.node.address for seen in view.nodes])
+            found += load_findings(loads, cluster.rollout.max_pending)
+        whole = RingAnswer(findings=tuple(f for f in found if f.check not in question.waive))
+        if whole.blocking or not question.fingerprint:
+            return whole
+        topology = await read_topology(cluster, view)
+        return proven_again(question, whole, topology)

@@ -132,7 +132,7 @@ def tell(demo: Demo) -> None:
 
     title(f"4. a certificate for {victim} that its peers refuse, with the offline checks switched off: taken back")
     foreign = demo.deliver("foreign", {victim: "foreign-ca"})
-    waive = ("--waive", "material.chain", "--waive", "material.trusted-by-peers")
+    waive = ("--waive", "material.chain", "--waive", "material.trusted-by-peers", "--waive", "trust.states")
     demo.sealring("rollout", "start", "lab", "-m", foreign, "--nodes", victim, *waive, expect=Exit.FAILED)
     taken_back(demo, victim)
 

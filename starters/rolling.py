@@ -209,8 +209,8 @@ def rollout_resume(cluster: Cluster, reason: Reason = "", as_json: Json = False)
 @rollout_app.command("resolve")
 def rollout_resolve(
     cluster: Cluster,
-    node: Annotated[str, typer.Argument(help="Address of the node the question is about.")],
-    action: Annotated[str, typer.Argument(help="retry, skip or stop.")],
+    node: Annotated[str, typer.Argument(help="Address of the node the question is about, or `ring`.")],
+    action: Annotated[str, typer.Argument(help="One of those that `status` shows: retry, skip, go-on or stop.")],
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:

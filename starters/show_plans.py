@@ -60,9 +60,7 @@ def show_difference(found: Difference) -> RenderableType:
         return Text("the same plan")
     judged = "only smaller or more careful" if found.careful else "more than smaller or more careful"
     parts: list[RenderableType] = [Text(judged, "green" if found.careful else "yellow")]
-    for what, them in (("new", found.added), ("no longer", found.dropped), ("otherwise", found.otherwise)):
-        parts += [Text(f"{what}: {', '.join(them)}")] if them else []
-    parts += [Text(line) for line in (*found.waves, *found.reasons)]
+    parts += [Text(line) for line in found.lines]
     return Group(*parts)
 
 

@@ -9,6 +9,7 @@ from activities.activate import ActivateActivities
 from activities.cluster import ClusterActivities
 from activities.issuing import IssueActivities
 from activities.material import MaterialActivities
+from activities.planning import PlanningActivities
 from activities.preflight import PreflightActivities
 from activities.prepare import PrepareActivities
 from activities.rings import Rings
@@ -33,6 +34,7 @@ def deploy_worker(client: Client, rings: Rings) -> Worker:
         activities=[
             ring.observe_cluster,
             ring.check_ring,
+            PlanningActivities(rings).make_plan,
             material.resolve_material,
             IssueActivities(rings).issue_node,
             preflight.survey_ring,

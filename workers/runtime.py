@@ -2,11 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from temporalio.client import Client
-from temporalio.worker import Worker
 
 from activities.rings import Rings
 from sealring.cassandra.self_test import self_test
@@ -15,8 +14,6 @@ from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.connect import client_for
 from workers.control import control_worker
 from workers.deploy import deploy_worker
-
-MAKERS: dict[str, Callable[[Client, Rings], Worker]] = {"control": control_worker, "deploy": deploy_worker}
 
 
 @asynccontextmanager
@@ -31,10 +28,12 @@ async def working(settings: Settings, kinds: Sequence[str]) -> AsyncIterator[Cli
     client = await client_for(settings)
     await register_search_attributes(client)
     async with AsyncExitStack() as stack:
-        rings = Rings(settings.clusters)
-        stack.push_async_callback(rings.close)
-        for kind in kinds:
-            await stack.enter_async_context(MAKERS[kind](client, rings))
+        if "control" in kinds:
+            await stack.enter_async_context(control_worker(client))
+        if "deploy" in kinds:
+            rings = Rings(settings.clusters)
+            stack.push_async_callback(rings.close)
+            await stack.enter_async_context(deploy_worker(client, rings))
         yield client
 
 

@@ -29,10 +29,12 @@ with workflow.unsafe.imports_passed_through():
         PlanQuestion,
         Readiness,
         RestartOrder,
+        RingAnswer,
         RingQuestion,
         Transferred,
         VerifyOrder,
     )
+    from sealring.models.trust import TrustQuestion
     from sealring.temporal import policies
 
 Answer = TypeVar("Answer")
@@ -64,19 +66,25 @@ async def resolve_material(question: MaterialQuestion) -> ResolvedMaterial:
 
 async def make_plan(question: PlanQuestion) -> Plan:
     """Decide; an activity so that a later version of the planner cannot change a rollout that runs."""
-    return await _call("make_plan", question, Plan, policies.PLAN, "make the plan", policies.CONTROL_QUEUE)
+    return await _call("make_plan", question, Plan, policies.OBSERVE, "make the plan", policies.DEPLOY_QUEUE)
 
 
-async def check_ring(question: RingQuestion) -> Readiness:
-    """Whether every node is up and normal now."""
+async def check_ring(question: RingQuestion) -> RingAnswer:
+    """Whether every node is up and normal now, and whether the wave may still begin."""
     summary = f"is {question.cluster} whole?"
-    return await _call("check_ring", question, Readiness, policies.OBSERVE, summary, policies.DEPLOY_QUEUE)
+    return await _call("check_ring", question, RingAnswer, policies.OBSERVE, summary, policies.DEPLOY_QUEUE)
 
 
 async def served_matrix(question: MatrixQuestion) -> MatrixRows:
     """Probe every listener of every node for the report."""
     summary = f"served certificates of {question.cluster}"
     return await _call("served_matrix", question, MatrixRows, policies.OBSERVE, summary, policies.DEPLOY_QUEUE)
+
+
+async def simulate_trust(question: TrustQuestion) -> Readiness:
+    """Whether all nodes could talk to each other in every state of the plan."""
+    summary = f"trust in every state of {len(question.plan.waves)} waves"
+    return await _call("simulate_trust", question, Readiness, policies.SIMULATE, summary, policies.DEPLOY_QUEUE)
 
 
 async def issue_node(order: IssueOrder) -> Issued:

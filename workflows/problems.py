@@ -4,9 +4,20 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from sealring.errors import Actor, ErrorClass
-    from sealring.models.evidence import BLOCKING
+    from sealring.models.evidence import BLOCKING, Finding
     from sealring.models.problem import Problem
-    from sealring.models.rollout import NodeOutcome
+    from sealring.models.rollout import NodeOutcome, Phase
+
+
+class Ended(Exception):
+    """The rollout goes no further."""
+
+    def __init__(self, phase: Phase, problem: Problem | None = None, note: str = "") -> None:
+        """How, and why."""
+        super().__init__(phase)
+        self.note = note
+        self.phase = phase
+        self.problem = problem
 
 
 def stop(code: str, message: str, remedy: str) -> Problem:
@@ -21,6 +32,14 @@ def complaint(outcome: NodeOutcome) -> Problem:
         return stop("node.failed", f"{outcome.address} ended {outcome.state.value}", "look at its findings")
     problem = stop(finding.check, finding.message, finding.remedy)
     return problem.model_copy(update={"actor": finding.actor, "node": outcome.address})
+
+
+def objection(standing: tuple[Finding, ...]) -> Problem:
+    """Findings about the ring as a whole that forbid to begin: all in one text, the first one's code and remedy."""
+    first, more = standing[0], f"; and {len(standing) - 5} more" if len(standing) > 5 else ""
+    told = "; ".join(f"{f.node}: {f.message}" if f.node else f.message for f in standing[:5])
+    problem = stop(first.check, f"nothing was touched: {told}{more}", first.remedy)
+    return problem.model_copy(update={"actor": first.actor, "node": first.node})
 
 
 def refusal(refused: list[NodeOutcome]) -> Problem:

@@ -65,6 +65,15 @@ class Progress:
         unchanged = dict.fromkeys(plan.unchanged, NodeState.UNCHANGED)
         self.outcomes = {a: NodeOutcome(address=a, state=state) for a, state in (waiting | unchanged).items()}
 
+    def decide_again(self, plan: Plan) -> None:
+        """What remained was planned anew: nodes that left the ring are left out, some may need nothing any more."""
+        self.plan = plan
+        kept = {target.node.address for target in plan.targets} | set(plan.unchanged)
+        self.outcomes = {address: outcome for address, outcome in self.outcomes.items() if address in kept}
+        for address in plan.unchanged:
+            if self.outcomes[address].state in (NodeState.WAITING, NodeState.PREPARED):
+                self.mark(address, NodeState.UNCHANGED)
+
     def mark(self, address: str, state: NodeState) -> None:
         """A node entered a state whose outcome is still open."""
         self.outcomes[address] = self.outcomes[address].model_copy(update={"state": state})

@@ -8,8 +8,9 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from sealring.errors import SealringError
+    from sealring.models.cluster import NodeRef
+    from sealring.models.evidence import Verdict
     from sealring.models.plan import Plan, Target, Wave
-    from sealring.models.problem import Problem
     from sealring.models.rollout import (
         ClusterQuestion,
         MaterialQuestion,
@@ -17,38 +18,27 @@ with workflow.unsafe.imports_passed_through():
         NodeState,
         Phase,
         PlanQuestion,
-        Readiness,
-        RingQuestion,
         RolloutReport,
         RolloutRun,
     )
     from sealring.models.steering import Decision
+    from sealring.models.trust import TrustQuestion
     from sealring.planning.budget import budget_spent, failed_nodes
-    from sealring.planning.waivers import in_force, refuse_expired
+    from sealring.planning.waivers import refuse_expired, weigh
     from sealring.temporal.failures import problem_of
     from workflows import calls
-    from workflows.children import NodeChildren
     from workflows.doors import one_argument
-    from workflows.problems import complaint, refusal, stop
+    from workflows.gate import Gate
+    from workflows.problems import Ended, complaint, objection, refusal, stop
     from workflows.progress import Progress
 
-GATE_TRIES = 12
-GATE_PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
 
-
-class Ended(Exception):
-    """The rollout goes no further."""
-
-    def __init__(self, phase: Phase, problem: Problem | None = None, note: str = "") -> None:
-        """How, and why."""
-        super().__init__(phase)
-        self.note = note
-        self.phase = phase
-        self.problem = problem
+MARGIN = timedelta(hours=1)
+"""What is delivered must outlast the rollout; pauses and decisions take time too."""
 
 
 @workflow.defn(name="CertificateRollout")
-class CertificateRollout(NodeChildren):
+class CertificateRollout(Gate):
     """Brings the nodes of a ring from the generation they serve to the one they should serve.
 
     The workflow id is `tls-rollout/<cluster>`: it is the cluster's lock. Renewal and rollback take the same way.
@@ -62,6 +52,7 @@ class CertificateRollout(NodeChildren):
         self.progress = Progress(run)
         self.children = {}
         self.relaying = asyncio.Lock()
+        self.ring: tuple[NodeRef, ...] = ()
 
     @workflow.run
     async def run(self, run: RolloutRun | None = None) -> RolloutReport:
@@ -96,8 +87,8 @@ class CertificateRollout(NodeChildren):
                 if not plan.targets:
                     raise Ended(Phase.DONE, note="every node serves its generation already")
                 await self.prepare_everywhere(plan)
-            assert self.progress.plan is not None
-            await self.activate_in_waves(self.progress.plan)
+                await self.simulate_trust(plan)
+            await self.activate_in_waves()
             ending = Ended(Phase.DONE)
         except Ended as ended:
             ending = ended
@@ -130,6 +121,7 @@ class CertificateRollout(NodeChildren):
         request = self.request
         self.progress.enter(Phase.OBSERVING, "the ring and its hosts are read")
         view = await calls.observe_cluster(ClusterQuestion(cluster=request.cluster))
+        self.ring = tuple(seen.node for seen in view.nodes)
         material = None
         if request.material is not None:
             question = MaterialQuestion(view=view, ref=request.material, nodes=request.nodes)
@@ -159,65 +151,34 @@ class CertificateRollout(NodeChildren):
         if refused:
             raise Ended(Phase.REFUSED, refusal(refused))
 
-    async def activate_in_waves(self, plan: Plan) -> None:
+    async def simulate_trust(self, plan: Plan) -> None:
+        """Who could not talk to whom, in some state of the plan? Nothing is in force yet."""
+        self.progress.enter(Phase.PREPARING, "trust between all nodes is simulated in every state of the plan")
+        lasts = timedelta(seconds=plan.forecast.most) if plan.forecast else timedelta()
+        until = workflow.now() + 2 * lasts + MARGIN
+        question = TrustQuestion(cluster=plan.cluster, nodes=self.ring, plan=plan, until=until)
+        answer = await calls.simulate_trust(question)
+        weighed = weigh(answer.findings, self.request.waive, workflow.now())
+        self.progress.findings += (*weighed.notes, *(f for f in answer.findings if f.verdict is not Verdict.PASS))
+        self.stop_if_aborted()
+        if weighed.standing:
+            raise Ended(Phase.REFUSED, objection(weighed.standing))
+
+    async def activate_in_waves(self) -> None:
         """Wave by wave; between two waves no child runs, so the history may be cut there."""
-        for number, wave in enumerate(plan.waves[self.progress.waves_done :], start=self.progress.waves_done + 1):
-            self.progress.wave_in_hand = number
-            await self.gate(wave)
+        while (wave := await self.gate()) is not None:
+            self.progress.wave_in_hand = self.progress.waves_done + 1
             self.progress.enter(Phase.ACTIVATING, f"{wave.name}: {', '.join(str(t.node) for t in wave.targets)}")
             await asyncio.gather(*(self.activate(target) for target in wave.targets))
             await self.weigh(wave)
-            self.progress.waves_done = number
+            self.progress.waves_done += 1
             if workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(self.progress.carry())
 
-    async def gate(self, wave: Wave) -> None:
-        """Nobody holds us, and the ring is whole now, not only when the plan was made."""
-        self.progress.enter(Phase.ACTIVATING, f"before {wave.name}: is the ring whole?")
-        for _ in range(GATE_TRIES):
-            answer = await self.look_at_ring()
-            if not answer.blocking:
-                return
-            self.progress.enter(Phase.ACTIVATING, f"before {wave.name}: {answer.blocking[0].message}")
-            await workflow.sleep(GATE_PAUSE, summary="wait for the ring to be whole")
-        first = answer.blocking[0]
-        raise Ended(
-            Phase.FAILED,
-            Problem(code=first.check, message=first.message, actor=first.actor, remedy=first.remedy, node=first.node),
-        )
-
-    async def look_at_ring(self) -> Readiness:
-        """The ring as it is when nobody holds us: what is said during a look counts before its answer."""
-        while True:
-            await self.clear_to_start()
-            waived = in_force(self.request.waive, workflow.now())
-            answer = await calls.check_ring(RingQuestion(cluster=self.request.cluster, waive=waived))
-            self.stop_if_aborted()
-            if not self.progress.steering.paused:
-                return answer
-
-    async def clear_to_start(self) -> None:
-        """Wait while paused; go no further when aborted."""
-        steering = self.progress.steering
-        if steering.paused and not steering.aborted:
-            self.progress.publish()
-            await workflow.wait_condition(
-                lambda: not self.progress.steering.paused or self.progress.steering.aborted,
-                timeout_summary="paused",
-            )
-        self.stop_if_aborted()
-
-    def stop_if_aborted(self) -> None:
-        """Asked before every step that starts something new; a cancel that raced with a result is seen here too."""
-        if self.progress.steering.aborted or workflow.cancellation_reason() is not None:
-            reason = self.progress.steering.reason or "cancelled"
-            raise Ended(Phase.ABORTED, stop("rollout.aborted", reason, "start it again when you are ready"))
-
     async def weigh(self, wave: Wave) -> None:
         """After a wave: go on within the failure budget, else stop, or ask where the cluster's rules say so."""
-        plan = self.progress.plan
-        assert plan is not None
+        plan = self.plan_in_hand
         targets = {target.node.address: target for target in wave.targets}
         while budget_spent(self.progress.counted(), plan.rules.failure_budget):
             failed = failed_nodes(self.progress.counted())[-1]
@@ -225,7 +186,8 @@ class CertificateRollout(NodeChildren):
             self.stop_if_aborted()
             if plan.rules.on_failure == "stop" or failed.address not in targets:
                 raise Ended(Phase.FAILED, problem)
-            match await self.ask(failed.address, problem, plan.rules.decision_timeout):
+            deadline = workflow.now() + plan.rules.decision_timeout
+            match await self.ask(Decision(node=failed.address, problem=problem, deadline=deadline)):
                 case "retry":
                     prepared = await self.prepare(targets[failed.address])
                     if prepared.state is NodeState.PREPARED:
@@ -234,24 +196,6 @@ class CertificateRollout(NodeChildren):
                     self.progress.skipped.add(failed.address)
                 case _:
                     raise Ended(Phase.FAILED, problem)
-
-    async def ask(self, node: str, problem: Problem, patience: timedelta) -> str:
-        """A question to a person; without an answer in time the safe default is taken."""
-        decision = Decision(node=node, problem=problem, deadline=workflow.now() + patience)
-        self.progress.steering = self.progress.steering.asking(decision)
-        self.progress.enter(Phase.ACTIVATING, f"a person decides about {node}")
-        try:
-            await workflow.wait_condition(
-                lambda: self.progress.steering.resolution is not None or self.progress.steering.aborted,
-                timeout=patience,
-                timeout_summary=f"decision about {node}",
-            )
-        except TimeoutError:
-            self.progress.remark(f"no decision about {node} in time: {decision.default}")
-        answer = self.progress.steering.resolution
-        self.progress.steering = self.progress.steering.asking(None)
-        self.stop_if_aborted()
-        return answer.action if answer else decision.default
 
     def nothing_touched(self) -> bool:
         """Whether no node's activation was begun."""

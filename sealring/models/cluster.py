@@ -215,6 +215,12 @@ class RolloutSettings(Input):
         0, ge=0, le=Many, description="Nodes that may fail (and be rolled back) before the plan stops."
     )
     on_failure: Literal["stop", "ask"] = Field("stop", description="ask: wait for `resolve` before giving up.")
+    ring_patience: Pause = Field(
+        timedelta(minutes=2), description="How long a wave waits for a ring that is not whole, before it asks or stops."
+    )
+    max_pending: int | None = Field(
+        None, ge=0, description="Requests that may wait in one node when a wave begins; default: not looked at."
+    )
     decision_timeout: Duration = Field(timedelta(hours=1), description="Then the safe default (stop) is taken.")
     verification_required: bool = Field(True, description="false: findings after activation are only reported.")
     rollback_on_failure: bool = Field(True, description="false: a failed node is left for a person.")
@@ -224,6 +230,22 @@ class RolloutSettings(Input):
     settle: Pause = Field(
         timedelta(seconds=3), description="A node must stay well this long; 0: one look, by its verification."
     )
+
+
+ConsistencyLevel = Literal[
+    "ANY", "ONE", "TWO", "THREE", "LOCAL_ONE", "QUORUM", "LOCAL_QUORUM", "EACH_QUORUM", "SERIAL", "LOCAL_SERIAL", "ALL"
+]
+"""What of a keyspace must stay possible at every moment. Source: Cassandra's `ConsistencyLevel`."""
+
+KeyspaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,64}$")]
+Promises = Annotated[tuple[ConsistencyLevel, ...], Field(min_length=1)]
+
+
+class ConsistencySettings(Input):
+    """What clients rely on: no step of a rollout makes a read or a write at these levels impossible."""
+
+    default: Promises = Field(("LOCAL_QUORUM",), description="Of keyspaces that are not named.")
+    keyspaces: dict[KeyspaceName, Promises] = Field(default_factory=dict, description="By keyspace, not default.")
 
 
 class ClusterFile(Input):
@@ -236,6 +258,7 @@ class ClusterFile(Input):
     service: ServiceSettings = ServiceSettings()
     policy: MaterialPolicy = MaterialPolicy()
     rollout: RolloutSettings = RolloutSettings()
+    consistency: ConsistencySettings = ConsistencySettings()
     vault: VaultSettings | None = Field(
         None, description="Needed for material whose provider is `vault`, by ssh.vault_role and by pki."
     )

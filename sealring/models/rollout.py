@@ -285,10 +285,20 @@ class PlanQuestion(Fact):
 
 
 class RingQuestion(Fact):
-    """Is the ring well enough to go on? Nodes expected to be up and normal, as seen by their peers."""
+    """Is the ring well enough to begin a wave: nodes up and normal for their peers, and the proof still true?"""
 
     cluster: ClusterName
     waive: tuple[str, ...] = Field((), description="Codes that are waived now.")
+    fingerprint: str = Field("", description="Of the topology that was planned for; empty: the plan had none.")
+    restarts: tuple[str, ...] = Field((), description="Addresses that the wave restarts together.")
+    fallbacks: tuple[str, ...] = Field((), description="Addresses that are restarted if a reload does not convince.")
+
+
+class RingAnswer(Readiness):
+    """Findings about the ring, and what they mean for the wave that was asked about."""
+
+    changed: bool = Field(False, description="The topology is not the one that was planned for.")
+    unproven: tuple[str, ...] = Field((), description="Of `fallbacks`: nodes whose restart would not be safe now.")
 
 
 class MatrixQuestion(Fact):

@@ -18,19 +18,23 @@ class Command(Input):
     by: Line = ""
 
 
-class Resolution(Input):
-    """The answer to a decision about one node."""
+RING = "ring"
+"""In place of a node's address: the question is about the ring as a whole."""
 
-    node: Address = Field(description="Address of the node the question is about.")
-    action: Literal["retry", "skip", "stop"]
+
+class Resolution(Input):
+    """The answer to a decision about one node, or about the ring."""
+
+    node: Address = Field(description="Address of the node the question is about, or `ring`.")
+    action: Literal["retry", "skip", "go-on", "stop"]
     reason: Line = ""
     by: Line = ""
 
 
 class Decision(Fact):
-    """A question the engine asks: what to do about one node."""
+    """A question the engine asks: what to do about one node, or about the ring."""
 
-    node: str
+    node: str = Field(description="Its address, or `ring`.")
     problem: Problem
     options: tuple[str, ...] = ("retry", "skip", "stop")
     default: str = "stop"

@@ -10,17 +10,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from sealring.models.base import Address, Input, Line
-from sealring.models.cluster import ClusterName
-
-ConsistencyLevel = Literal[
-    "ANY", "ONE", "TWO", "THREE", "LOCAL_ONE", "QUORUM", "LOCAL_QUORUM", "EACH_QUORUM", "SERIAL", "LOCAL_SERIAL", "ALL"
-]
-"""What of a keyspace must stay possible at every moment. Source: Cassandra's `ConsistencyLevel`."""
+from sealring.models.cluster import ClusterName, ConsistencyLevel, KeyspaceName
 
 Place = Annotated[str, StringConstraints(pattern=r"^[^\s:/]{1,100}$")]
 """Name of a datacenter or a rack."""
-
-KeyspaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,64}$")]
 
 LOCAL_KEYSPACES = frozenset({"system", "system_schema", "system_views", "system_virtual_schema"})
 """Every node holds its own: no other replica could stand in, and none needs to."""

@@ -21,6 +21,12 @@ class Difference(Fact):
     waves: tuple[str, ...] = Field((), description="Old and new waves that differ, in words.")
     reasons: tuple[str, ...] = Field((), description="What else differs: risks, rules, the ring.")
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of it in words."""
+        named = (("new", self.added), ("no longer", self.dropped), ("otherwise", self.otherwise))
+        return (*(f"{what}: {', '.join(them)}" for what, them in named if them), *self.waves, *self.reasons)
+
 
 def plan_difference(old: Plan | Schedule, new: Plan | Schedule) -> Difference:
     """Compare two plans of one kind.

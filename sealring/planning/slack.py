@@ -7,7 +7,8 @@ once. Nothing about racks, datacenters or the number of nodes away is assumed.
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from sealring.models.topology import ConsistencyLevel, Keyspace, RingNode, Topology
+from sealring.models.cluster import ConsistencyLevel
+from sealring.models.topology import Keyspace, RingNode, Topology
 from sealring.planning.replicas import Replication, ordered, replica_sets, replication_of
 
 

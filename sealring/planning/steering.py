@@ -20,6 +20,10 @@ class Steering:
         """With this question open and no answer yet; None: no question any more."""
         return replace(self, decision=decision, resolution=None)
 
+    def holding(self, reason: str) -> "Steering":
+        """Paused by the plan."""
+        return replace(self, paused=True, reason=reason)
+
     def aborting(self, reason: str) -> "Steering":
         """Aborted, by whatever way the wish came."""
         return replace(self, aborted=True, reason=reason)
@@ -61,6 +65,12 @@ def _resolve(state: Steering, answer: Resolution) -> Steering:
             "steer.other-node",
             f"node: the question is about {question.node}, not {answer.node}",
             f"answer for {question.node}",
+        )
+    if answer.action not in question.options:
+        raise refuse(
+            "steer.no-option",
+            f"action: {answer.action} is no answer to this question",
+            f"answer {', '.join(question.options)}",
         )
     return replace(state, resolution=answer)
 

@@ -14,8 +14,8 @@ from datetime import timedelta
 from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityCancellationType, ActivityConfig
 
-CONTROL_QUEUE = "sealring"  # workflows, and activities that reach no node
-DEPLOY_QUEUE = "sealring-deploy"  # activities that reach nodes
+CONTROL_QUEUE = "sealring"  # workflows
+DEPLOY_QUEUE = "sealring-deploy"  # activities
 
 # A killed Temporal server was back within 20 s, and with 3 s heartbeats every fourth step ran twice. One minute also
 # covers the slowest single nodetool call that was measured (41 s under contention), during which nothing can beat.
@@ -71,14 +71,8 @@ def restart_within(start: timedelta) -> ActivityConfig:
 OBSERVE = _reading(timedelta(minutes=3), timedelta(minutes=15))
 """Read the ring: CQL takes milliseconds, but the nodetool fallback costs up to 41 s a call, several calls."""
 
-PLAN = ActivityConfig(
-    start_to_close_timeout=timedelta(minutes=1),
-    # Pure and local: a minute is for a ring of a thousand nodes; failing three times is a bug, not weather.
-    retry_policy=RetryPolicy(
-        initial_interval=BACKOFF.initial_interval, maximum_interval=BACKOFF.maximum_interval, maximum_attempts=3
-    ),
-)
-"""Compute a plan. Reaches nothing, so it beats no heart."""
+SIMULATE = _reading(timedelta(minutes=15), timedelta(minutes=45))
+"""Read the stores of every node, some at a time, then compute: a second for 300 nodes."""
 
 INSPECT = _reading(timedelta(minutes=3), timedelta(minutes=20))
 """Read one node: login, one script, a few files. The budget outlives a reboot of the node or of a jump host."""

@@ -129,7 +129,7 @@ def _request(scene: Scene, story: Story) -> RolloutRequest:
         material=MaterialRef(path=str(scene.engine.deliver(bad))),
         apply="restart" if story == "restart" else "reload",
         nodes=(victim.address,) if story in ("reload", "restart", "rollback") else (),
-        waive=("material.chain", "material.trusted-by-peers") if bad else (),
+        waive=("material.chain", "material.trusted-by-peers", "trust.states") if bad else (),
     )
 
 

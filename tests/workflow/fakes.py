@@ -30,11 +30,15 @@ from sealring.models.rollout import (
     PlanQuestion,
     Readiness,
     RestartOrder,
+    RingAnswer,
     RingQuestion,
     Transferred,
     VerifyOrder,
 )
+from sealring.models.topology import Topology
+from sealring.models.trust import TrustQuestion
 from sealring.planning.plan import make_plan
+from sealring.planning.proof import proven_again
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 FAR_OFF = datetime(2036, 1, 1, tzinfo=UTC)
@@ -63,6 +67,7 @@ class FakeRing:
         self.calls: list[tuple[str, str]] = []
         self.faults: dict[tuple[str, str], list[object]] = {}
         self.reload_works = True
+        self.topology: Topology | None = None
         self.hold: dict[tuple[str, str], asyncio.Event] = {}
         self.held: dict[tuple[str, str], asyncio.Event] = {}
 
@@ -77,6 +82,11 @@ class FakeRing:
         self.held[step, address] = asyncio.Event()
         self.hold[step, address] = asyncio.Event()
         return self.held[step, address], self.hold[step, address]
+
+    def join(self, address: str) -> None:
+        """A further node, with a generation of its own."""
+        self.nodes[address] = max(self.nodes.values()) + 1
+        self.on_disk[address] = self.serving[address] = generation("a", self.nodes[address]).id
 
     def steps(self, address: str) -> list[str]:
         """What was done to a node, in order."""
@@ -156,11 +166,18 @@ class FakeRing:
 
     @activity.defn
     async def make_plan(self, question: PlanQuestion) -> Plan:
-        return make_plan(question, self.rules)
+        await self._enter("make_plan", "")
+        return make_plan(question, self.rules, self.topology)
 
     @activity.defn
-    async def check_ring(self, question: RingQuestion) -> Readiness:
-        return await self._enter("check_ring", "") or Readiness()
+    async def check_ring(self, question: RingQuestion) -> RingAnswer:
+        said = await self._enter("check_ring", "") or Readiness()
+        answer = RingAnswer(findings=said.findings)
+        return answer if answer.blocking or not question.fingerprint else proven_again(question, answer, self.topology)
+
+    @activity.defn
+    async def simulate_trust(self, question: TrustQuestion) -> Readiness:
+        return await self._enter("simulate_trust", "") or Readiness()
 
     @activity.defn
     async def served_matrix(self, question: MatrixQuestion) -> MatrixRows:
@@ -251,9 +268,9 @@ class FakeRing:
     def activities(self) -> list[Callable[..., Any]]:
         """All of them, for a worker."""
         names = (
-            "observe_cluster resolve_material make_plan check_ring served_matrix validate_node backup_node "
-            "transfer_material preflight_node activate_generation rollback_node reload_tls drain_node restart_node "
-            "verify_node settle_node"
+            "observe_cluster resolve_material make_plan check_ring simulate_trust served_matrix validate_node "
+            "backup_node transfer_material preflight_node activate_generation rollback_node reload_tls drain_node "
+            "restart_node verify_node settle_node"
         )
         return [getattr(self, name) for name in names.split()]
 

@@ -16,6 +16,7 @@ from activities.material import MaterialActivities
 from activities.planning import PlanningActivities
 from activities.preflight import PreflightActivities
 from activities.prepare import PrepareActivities
+from activities.trust import TrustActivities
 from activities.verify import VerifyActivities
 from tests.workflow.fakes import FakeRing
 from workflows import calls
@@ -26,6 +27,7 @@ CLASSES = (
     IssueActivities,
     PlanningActivities,
     PreflightActivities,
+    TrustActivities,
     PrepareActivities,
     ActivateActivities,
     VerifyActivities,

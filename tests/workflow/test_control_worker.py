@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -18,26 +17,14 @@ from sealring.temporal.policies import DEPLOY_QUEUE
 from tests.workflow.fakes import FakeRing
 from tests.workflow.story import deploy, start
 
-CLUSTER = {
-    "name": "alone",
-    "contact_points": ["127.0.0.1"],
-    "ssh": {name: f"absent/{name}" for name in ("known_hosts", "private_key", "certificate")},
-    "cql": {"username": "sealring"}
-    | {name: f"absent/{name}" for name in ("ca", "certificate", "private_key", "password_file")},
-    "rollout": {"settle": 0},
-}
-
 
 @asynccontextmanager
 async def control_process(temporal: WorkflowEnvironment, folder: Path, keyring: Path) -> AsyncIterator[None]:
     """`sealring worker control`, polling."""
-    (folder / "clusters").mkdir()
-    (folder / "clusters" / "alone.yaml").write_text(yaml.safe_dump(CLUSTER))
     shutil.copy(keyring, folder / "keyring.json")
     settings = {
         "temporal_address": temporal.client.service_client.config.target_host,
         "temporal_namespace": temporal.client.namespace,
-        "clusters": str(folder / "clusters"),
         "keyring": str(folder / "keyring.json"),
     }
     environment = {"HOME": str(folder), "PATH": os.environ["PATH"]}
@@ -61,16 +48,15 @@ def files_below(folder: Path) -> list[str]:
 
 
 @pytest.mark.criterion("Q5")
-async def test_a_control_worker_needs_no_key_no_delivery_and_no_cql_identity(
+async def test_a_control_worker_needs_no_cluster_file_no_key_and_no_delivery(
     temporal_dev: WorkflowEnvironment, tmp_path: Path, keyring_path: Path
 ) -> None:
     ring = FakeRing()
-    reaching = [activity for activity in ring.activities if activity.__name__ != "make_plan"]
     async with (
         control_process(temporal_dev, tmp_path, keyring_path),
-        Worker(temporal_dev.client, task_queue=DEPLOY_QUEUE, activities=reaching),
+        Worker(temporal_dev.client, task_queue=DEPLOY_QUEUE, activities=ring.activities),
     ):
         report = await (await start(temporal_dev, deploy("alone"))).result()
     assert report.outcome is Phase.DONE
     assert {node.state for node in report.nodes} == {NodeState.SERVING}
-    assert files_below(tmp_path) == ["alone.yaml", "keyring.json"], "it had nothing else, and left nothing"
+    assert files_below(tmp_path) == ["keyring.json"], "it had nothing else, and left nothing"

@@ -47,7 +47,7 @@ async def test_a_dry_run_ends_with_the_plan(temporal_skipping: WorkflowEnvironme
     assert report.plan is not None
     assert len(report.plan.waves) == 3
     assert report.plan_digest == report.plan.digest
-    assert [step for step, _ in ring.calls] == ["observe_cluster", "resolve_material"]
+    assert [step for step, _ in ring.calls] == ["observe_cluster", "resolve_material", "make_plan"]
 
 
 async def test_a_served_generation_is_left_alone(temporal_skipping: WorkflowEnvironment) -> None:

@@ -106,8 +106,6 @@ def install() -> None:
         for config in vars(policies).values():
             if isinstance(config, dict) and "heartbeat_timeout" in config:
                 config["heartbeat_timeout"] = heartbeat
-        # It beats no heart: its one attempt is all that tells a dead control worker.
-        policies.PLAN["start_to_close_timeout"] = 3 * heartbeat
 
 
 if FOLDER.is_dir():
