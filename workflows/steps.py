@@ -29,10 +29,13 @@ class Steps:
 
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
-        """One step; begins only when nobody holds the node."""
-        if self.paused:
+        """One step; begins only when nobody holds the node.
+
+        A node that was cancelled is not held: nobody could let it go any more, for the rollout is being aborted.
+        """
+        if not self._may_begin():
             self.current = f"held before {name}"
-            await workflow.wait_condition(lambda: not self.paused, timeout_summary=f"held before {name}")
+            await workflow.wait_condition(self._may_begin, timeout_summary=f"held before {name}")
         self.current = name
         begun = workflow.time()
         try:
@@ -42,6 +45,9 @@ class Steps:
             raise
         # Not in a `finally`: that also runs when a workflow is dropped from the cache, where there is no workflow time.
         self._took(name, begun)
+
+    def _may_begin(self) -> bool:
+        return not self.paused or workflow.cancellation_reason() is not None
 
     def _took(self, name: str, begun: float) -> None:
         self.timings += (Timing(step=name, seconds=round(workflow.time() - begun, 3)),)
