@@ -92,6 +92,20 @@ class Progress:
         )
         self.publish()
 
+    def still_broken(self, earlier: NodeOutcome) -> None:
+        """A broken node was tried again and not reached; what kept us from it stands in its findings and problem."""
+        now = self.outcomes[earlier.address]
+        self.outcomes[earlier.address] = now.model_copy(
+            update={
+                "state": earlier.state,
+                "generation": earlier.generation,
+                "method": earlier.method,
+                "problem": now.problem or earlier.problem,
+                "verification": earlier.verification,
+            }
+        )
+        self.publish()
+
     def counted(self) -> list[NodeOutcome]:
         """Outcomes that count against the failure budget."""
         return [outcome for outcome in self.outcomes.values() if outcome.address not in self.skipped]

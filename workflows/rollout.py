@@ -189,9 +189,12 @@ class CertificateRollout(Gate):
             deadline = workflow.now() + plan.rules.decision_timeout
             match await self.ask(Decision(node=failed.address, problem=problem, deadline=deadline)):
                 case "retry":
-                    prepared = await self.prepare(targets[failed.address])
-                    if prepared.state is NodeState.PREPARED:
-                        await self.activate(targets[failed.address])
+                    outcome = await self.prepare(targets[failed.address])
+                    if outcome.state is NodeState.PREPARED:
+                        outcome = await self.activate(targets[failed.address])
+                    # What was not touched again is as broken as it was.
+                    if failed.state is NodeState.BROKEN and outcome.state in (NodeState.REFUSED, NodeState.UNTOUCHED):
+                        self.progress.still_broken(failed)
                 case "skip":
                     self.progress.skipped.add(failed.address)
                 case _:
