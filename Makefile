@@ -10,7 +10,7 @@ ifneq ($(TRUST),)
 export PIP_CERT ?= $(TRUST)
 endif
 
-.PHONY: help demo test test-ring check bench chaos fuzz lab clean up down status load
+.PHONY: help demo test test-ring check bench chaos fuzz twin lab clean up down status load
 
 help:
 	@echo "make demo    a real ring on this computer gets new certificates under load (about 3 minutes)"
@@ -18,6 +18,7 @@ help:
 	@echo "make check   formatting, lint, types, layers"
 	@echo "make fuzz    random input for every parser (MINUTES=10)"
 	@echo "make bench   speeds of this engine on this computer"
+	@echo "make twin    the failure twin: simulated rings, faults and people around the real workflows (SEEDS=2000)"
 	@echo "make chaos   every fault at every step, on real parts; MINUTES=25, goes on where it stopped, FRESH=1 starts anew"
 	@echo "make bench RING=1       steps of a rollout on a real ring"
 	@echo "make bench FLEET=100    100 SSH hosts, beside what people use (ANSIBLE=0 leaves Ansible out)"
@@ -57,6 +58,9 @@ bench: $(READY)
 
 chaos: $(READY)
 	@MINUTES=$(MINUTES) FRESH=$(FRESH) $(PY) -m tests.chaos
+
+twin: $(READY)
+	@$(PY) -m tests.twin --seeds $(or $(SEEDS),2000) $(ARGS)
 
 lab: $(READY)
 	@$(PY) -m lab $(filter-out lab,$(MAKECMDGOALS)) $(ARGS)

@@ -1,0 +1,146 @@
+"""What must hold: at every instant, at rest, and between what the report says and what is true."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sealring.models.rollout import ENDINGS, NodeOutcome, NodeState, Phase, RolloutReport
+from tests.twin.ring import Node, Ring
+from tests.twin.server import Server
+
+LONGEST = timedelta(days=7).total_seconds()
+"""A rollout of these rings is over by then: what it waits for longest is COMPENSATE, twelve hours a node."""
+
+STALE = 900.0
+"""Seconds: a gate whose look is older than the node's workflow by more than this is no gate."""
+
+
+@dataclass
+class Watch:
+    """Looks at everything that happens to the ring."""
+
+    ring: Ring
+    server: Server
+    looked: float = -1e9  # the last look of a gate
+    late: int = 0  # replicas taken though another had died since the gate looked: nobody could know at the gate
+    away: set[str] = field(default_factory=set)  # not well when the rollout began
+    hand_made: set[str] = field(default_factory=set)  # whose stores somebody put there by hand
+
+    def __post_init__(self) -> None:
+        self.ring.on_taking = self.taking
+        self.ring.on_serving = self.serving
+        self.ring.on_restart = self.restart
+
+    def look(self) -> None:
+        """A gate looked at the ring."""
+        self.looked = self.ring.world.now
+
+    # -- at every instant
+
+    def taking(self, node: Node) -> None:
+        """We are about to take a replica away: is one too many gone, and could our gate know?"""
+        world = self.ring.world
+        known = max(self.looked, self._child_started(node) - STALE)
+        for need in self.ring.needs_of[node.address]:
+            live = self.ring.live(need) - {node.address}
+            if len(live) >= need.required:
+                continue
+            others = [self.ring.nodes[a] for a in sorted(need.replicas - live - {node.address})]
+            ours = [other.address for other in others if other.out_by == "us"]
+            old = [other.address for other in others if other.out_by != "us" and other.out_since < known]
+            if ours or old:
+                world.violate(
+                    f"quorum: {node.address} is taken while {', '.join(ours + old)} is away: {need.keyspace} needs "
+                    f"{need.required} of {', '.join(sorted(need.replicas))}"
+                )
+            else:
+                self.late += 1
+                world.tell(
+                    f"late: {node.address} is taken, {others[0].address if others else 'nobody'} died after the gate"
+                )
+            return
+
+    def _child_started(self, node: Node) -> float:
+        run = next(
+            (r for i, r in self.server.open.items() if i.startswith("tls-node/") and i.endswith(f"/{node.address}")),
+            None,
+        )
+        return run.started if run else self.ring.world.now
+
+    def serving(self, node: Node) -> None:
+        """A process has read its stores: can every two processes still open a new connection?"""
+        if node.address in self.hand_made or node.serving is None:
+            return
+        for other in self.ring.nodes.values():
+            if other is node or other.address in self.hand_made or other.serving is None:
+                continue
+            if not self.ring.trust_each_other(node, other):
+                pair = " and ".join(
+                    f"{n.address} ({n.serving.key.issuer}, trusts {', '.join(n.serving.trust)})"
+                    for n in (node, other)
+                    if n.serving
+                )
+                self.ring.world.violate(f"trust: {pair} can open no new connection")
+                return
+
+    def restart(self, node: Node, asked: str) -> None:
+        """A running process is about to be replaced: only the one that was meant."""
+        if str(node.started) != asked:
+            self.ring.world.violate(f"restart: {node.address} runs start {node.started}, meant was {asked}")
+
+    # -- at the end
+
+    def begin(self) -> None:
+        """A rollout begins: what is broken already is not its doing."""
+        self.away = {a for a, node in self.ring.nodes.items() if not node.up or a in self.hand_made}
+
+    def rest(self, report: RolloutReport | None, begun: float, gone: str) -> None:
+        """The rollout is over: it says how and why, and the ring is what it says."""
+        world = self.ring.world
+        if report is None:
+            world.violate(f"ending: no report, {gone}")
+            return
+        if report.outcome not in ENDINGS:
+            world.violate(f"ending: {report.outcome} is no ending")
+        if report.outcome is not Phase.DONE and report.problem is None:
+            world.violate(f"ending: {report.outcome} without a reason")
+        if world.now - begun > LONGEST:
+            world.violate(f"ending: after {(world.now - begun) / 86400:.1f} days")
+        if any(i.startswith("tls-") for i in self.server.open):
+            world.violate(f"ending: {', '.join(self.server.open)} still open")
+        outcomes = {outcome.address: outcome for outcome in report.nodes}
+        targets = {t.node.address: t for t in report.plan.targets} if report.plan else {}
+        for node in self.ring.nodes.values():
+            outcome = outcomes.get(node.address)
+            target = targets.get(node.address)
+            if node.hand < begun and node.address not in self.away:
+                self._one(node, outcome, target.generation if target else "", report)
+        if report.outcome is Phase.DONE and not self._finished(report):
+            world.violate("report: Done, but not every node is")
+
+    def _finished(self, report: RolloutReport) -> bool:
+        budget = report.plan.rules.failure_budget if report.plan else 0
+        good = {NodeState.SERVING, NodeState.UNCHANGED}
+        bad = [o for o in report.nodes if o.state not in good]
+        return len(bad) <= budget or report.plan is None or report.plan.rules.on_failure == "ask"
+
+    def _one(self, node: Node, outcome: NodeOutcome | None, wanted: str, report: RolloutReport) -> None:
+        world, state = self.ring.world, outcome.state if outcome else None
+        serves = node.serving.id if node.serving and node.state in ("up", "drained") else ""
+        if state is NodeState.BROKEN:
+            if outcome is not None and outcome.problem is None:
+                world.violate(f"report: {node.address} is broken without a reason")
+            return
+        if state in (NodeState.SERVING, NodeState.UNCHANGED) and wanted and serves != wanted:
+            world.violate(f"report: {node.address} is {state}, it serves {serves[:8] or 'nothing'}, not {wanted[:8]}")
+        if state is NodeState.ROLLED_BACK and outcome is not None and serves != outcome.generation:
+            world.violate(f"report: {node.address} is rolled back, it serves {serves[:8] or 'nothing'}")
+        if state is NodeState.UNTOUCHED and wanted and node.current == wanted and node.intent is not None:
+            world.violate(f"report: {node.address} is untouched, {wanted[:8]} is in force")
+        if node.current and not node.in_force:
+            world.violate(f"rest: the files in force of {node.address} are no generation")
+        if serves != node.disk.id:
+            world.violate(
+                f"rest: {node.address} ({state}) serves {serves[:8] or 'nothing'}, on its disk is {node.disk.id[:8]}"
+            )
+        if node.intent is not None:
+            world.tell(f"intent left on {node.address} ({state})")

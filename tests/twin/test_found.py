@@ -1,0 +1,109 @@
+"""What the twin has found, each as small as it can be told."""
+
+import logging
+from collections.abc import Generator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sealring.errors import refuse
+from sealring.models.evidence import Finding, Verdict
+from sealring.models.rollout import NodeOrder, NodeState, Phase, Readiness, VerifyOrder
+from sealring.models.steering import Resolution
+from tests.twin.play import CLUSTER, Stage
+from tests.twin.run import CONVERTER
+
+REQUEST = {"cluster": CLUSTER, "material": {"path": "b"}}
+
+
+@pytest.fixture(autouse=True)
+def _silent() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def sound(**rules: Any) -> Iterator[Stage]:
+    """Rings whose delivery can come through, with nothing drawn to go wrong."""
+    for seed in range(40):
+        stage = Stage(seed)
+        if stage.scenario.sound:
+            stage.activities.settings = stage.activities.settings.model_copy(update=rules)
+            yield stage
+
+
+@pytest.mark.parametrize(
+    ("step", "prefix"), [("transfer_material", "tls-prepare"), ("activate_generation", "tls-node")]
+)
+def test_a_pause_that_comes_after_the_abort_holds_no_node(step: str, prefix: str) -> None:
+    """Seed 120 of the first day: the cancel met a step that ended well all the same, and so was swallowed; the pause
+    that came behind it held the node before its next step. Nobody could resume what was being aborted.
+    """
+    met = 0
+    for stage in sound():
+        said = False
+
+        def begins(name: str, owner: str, stage: Stage = stage) -> None:
+            nonlocal said
+            if name == step and not said and owner.startswith(prefix):
+                said = True
+                stage.server.cancel(stage.server.open[f"tls-rollout/{CLUSTER}"])
+                stage.server.cancel(stage.server.open[owner])
+                stage.world.after(0.15, lambda: stage.server.signal(stage.server.open[owner], "pause"))
+
+        stage.server.on_attempt = begins
+        report = stage.rollout(REQUEST)
+        if said:
+            met += 1
+            assert report is not None, f"it hangs: {stage.world.last[-5:]}"
+            assert report.outcome in (Phase.ABORTED, Phase.DONE)  # Done when it was the last node
+            assert stage.world.now < 3600
+    assert met > 3
+
+
+def test_a_broken_node_stays_broken_when_its_retry_is_refused() -> None:
+    """Seed 96 of the first day: the report called a node "refused" that was down, and the failure budget, which a
+    broken node spends at once, had room for one that was refused.
+    """
+    met = 0
+    for stage in sound(failure_budget=2, on_failure="ask", wave="node", decision_timeout=timedelta(hours=1)):
+        broken: list[str] = []
+        honest_look, honest_proof = stage.activities.validate_node, stage.activities.verify_node
+
+        def proof(
+            order: VerifyOrder, broken: list[str] = broken, honest: Any = honest_proof
+        ) -> Generator[Any, None, Any]:
+            address = order.order.node.address
+            if not broken or address in broken:
+                broken.append(address)
+                raise refuse("verify.impossible", "cannot be seen", "look", node=address)
+            return (yield from honest(order))
+
+        def look(order: NodeOrder, broken: list[str] = broken, honest: Any = honest_look) -> Generator[Any, None, Any]:
+            if order.node.address in broken:
+                yield 1.0
+                found = Finding(
+                    check="node.service", verdict=Verdict.FAIL, message="not running", node=order.node.address
+                )
+                return Readiness(findings=(found,))
+            return (yield from honest(order))
+
+        def decide(stage: Stage = stage, broken: list[str] = broken) -> None:
+            run = stage.server.open.get(f"tls-rollout/{CLUSTER}")
+            if run is not None and len(set(broken)) == 1:
+                answer = CONVERTER.to_payloads([Resolution(node=broken[0], action="retry")])[0]
+                stage.server.update(run, "resolve", answer)
+
+        stage.server.handlers |= {"verify_node": proof, "validate_node": look}
+        stage.world.after(1800, decide)
+        report = stage.rollout(REQUEST)
+        assert report is not None
+        if report.outcome is Phase.FAILED and broken:
+            met += 1
+            outcome = next(o for o in report.nodes if o.address == broken[0])
+            assert outcome.state is NodeState.BROKEN
+            assert outcome.problem is not None
+            assert any(f.check == "node.service" for f in outcome.findings)
+            assert not any(o.state is NodeState.SERVING for o in report.nodes)
+    assert met > 3
