@@ -26,6 +26,12 @@ class Mess:
         self.lurking: list[str] = []  # faults that wait for a step
         self.victim = ""
         self.over = False  # nothing more goes wrong
+        self.kinds: tuple[Callable[[], None], ...] = (
+            self.node_dies, self.node_flaps, self.ssh_lost, self.slow_restarts, self.wrong_store, self.clock_skew,
+            self.deploy_worker_dies, self.deploy_worker_freezes, self.control_worker_dies, self.topology_change,
+            self.link_lost, self.disk_full, self.start_fails, self.schemas_differ, self.reload_by_hand,
+            self.deploy_worker_dies, self.control_worker_dies, self.ssh_lost, self.temporal_away, self.node_terminated,
+        )  # fmt: skip
 
     def plan(self, number: int, within: float) -> None:
         """So many faults: some in the next seconds, most when a step begins, often on the node that it is about."""
@@ -56,13 +62,7 @@ class Mess:
     def _strike(self) -> None:
         if self.over:
             return
-        kinds: tuple[Callable[[], None], ...] = (
-            self.node_dies, self.node_flaps, self.ssh_lost, self.slow_restarts, self.wrong_store, self.clock_skew,
-            self.deploy_worker_dies, self.deploy_worker_freezes, self.control_worker_dies, self.topology_change,
-            self.link_lost, self.disk_full, self.start_fails, self.schemas_differ, self.reload_by_hand,
-            self.deploy_worker_dies, self.control_worker_dies, self.ssh_lost, self.node_terminated,
-        )  # fmt: skip
-        fault = self.world.dice.choice(kinds)
+        fault = self.world.dice.choice(self.kinds)
         self.done.append(fault.__name__)
         self.world.tell(f"fault {fault.__name__}")
         fault()
@@ -180,6 +180,9 @@ class Mess:
 
     def deploy_worker_freezes(self) -> None:
         self.server.kill_deploy(self.world.dice.choice((30.0, 90.0, 400.0)), frozen=True)
+
+    def temporal_away(self) -> None:
+        self.server.lose(self.world.dice.choice((5.0, 90.0, 900.0)))
 
     def control_worker_dies(self) -> None:
         self.server.kill_control(self.world.dice.choice((0.5, 20.0, 300.0)))

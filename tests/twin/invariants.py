@@ -54,8 +54,9 @@ class Watch:
                 )
             else:
                 self.late += 1
+                dead = ", ".join(other.address for other in others)
                 world.tell(
-                    f"late: {node.address} is taken, {others[0].address if others else 'nobody'} died after the gate"
+                    f"late: {node.address} is taken, {dead} died after the look {world.now - self.looked:.0f} s ago"
                 )
             return
 

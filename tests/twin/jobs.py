@@ -1,6 +1,7 @@
 """What the server puts before a run, as the SDK's core would."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import RetryState
@@ -8,6 +9,14 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto.workflow_activation import WorkflowActivationJob
 
 from tests.twin.run import CONVERTER, Run
+
+
+@dataclass
+class Update:
+    """A word of a person to a run, and what became of it."""
+
+    name: str
+    outcome: str = ""  # accepted, rejected, completed
 
 
 def cancel(reason: str) -> WorkflowActivationJob:

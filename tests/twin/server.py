@@ -4,7 +4,6 @@ Left out, for nothing of ours depends on it: workflow timeouts, schedules, Nexus
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any
 
 from temporalio import workflow
@@ -31,14 +30,6 @@ ALREADY_EXISTS = (
 Handler = Callable[[Any], Generator[Any, None, Any]]
 
 
-@dataclass
-class Update:
-    """A word of a person to a run, and what became of it."""
-
-    name: str
-    outcome: str = ""  # accepted, rejected, completed
-
-
 class Server:
     """Runs, by workflow id and run id, and the two workers."""
 
@@ -51,9 +42,10 @@ class Server:
         self.runs: dict[str, Run] = {}  # by run id; children that are over are dropped with their histories
         self.latest: dict[str, str] = {}  # run id of a workflow id, open or not
         self.tasks: list[Task] = []
-        self.updates: dict[str, Update] = {}
+        self.updates: dict[str, jobs.Update] = {}
         self.on_attempt: Callable[[str, str], None] = lambda step, owner: None
         self.control_up = self.deploy_up = 0.0  # when each worker is (or was) back
+        self.away_until = 0.0  # and the server itself
         self.definitions = {d.name: d for d in map(workflow._Definition.must_from_class, WORKFLOWS)}
         self._number = 0
 
@@ -102,12 +94,12 @@ class Server:
         self.world.tell(f"signal {name} to {run}")
         self.send(run, jobs.signal(name, payloads))
 
-    def update(self, run: Run, name: str, *payloads: Payload) -> Update:
+    def update(self, run: Run, name: str, *payloads: Payload) -> jobs.Update:
         """Send an update."""
         self.world.tell(f"update {name} to {run}")
         self._number += 1
         identity = f"update-{self._number}"
-        self.updates[identity] = told = Update(name)
+        self.updates[identity] = told = jobs.Update(name)
         self.send(run, jobs.update(identity, name, payloads))
         return told
 
@@ -130,6 +122,14 @@ class Server:
         self.deploy_up = max(self.deploy_up, self.world.now + seconds)
         for task in self.tasks:
             task.worker_lost(seconds if frozen else None)
+
+    def lose(self, seconds: float) -> None:
+        """The Temporal server is away: nothing is begun, answers wait, and silence is counted when it is back."""
+        self.world.tell(f"Temporal server away for {seconds:.1f} s")
+        self.away_until = max(self.away_until, self.world.now + seconds)
+        self.control_up, self.deploy_up = max(self.control_up, self.away_until), max(self.deploy_up, self.away_until)
+        for task in self.tasks:
+            task.server_lost(seconds)
 
     def running(self, workflow_id: str, first_run: str | None = None) -> bool:
         """Whether a workflow with this id, of this chain of runs, is open."""
@@ -218,7 +218,9 @@ class Server:
                 raise NotImplementedError(f"the twin's server has no {kind}")
 
     def _fire(self, run: Run, seq: int) -> None:
-        if run.timers.pop(seq, None) is not None:
+        if self.away_until > self.world.now:
+            run.timers[seq] = self.world.after(self.away_until - self.world.now, lambda: self._fire(run, seq))
+        elif run.timers.pop(seq, None) is not None:
             job = WorkflowActivationJob()
             job.fire_timer.seq = seq
             self.send(run, job)

@@ -105,6 +105,14 @@ class Task:
                 )
             )
 
+    def server_lost(self, seconds: float) -> None:
+        """Heartbeats do not arrive for so long: the attempt may be given up though it goes on."""
+        attempt = self.attempt
+        if attempt is not None and seconds > _seconds(self.asked.heartbeat_timeout):
+            self._clocks.append(
+                self.world.after(seconds + 0.1, lambda: self._timeout_of(attempt, TimeoutType.TIMEOUT_TYPE_HEARTBEAT))
+            )
+
     # -- attempts
 
     def _start(self) -> None:
@@ -143,6 +151,10 @@ class Task:
 
     def _answer(self, attempt: Attempt, answer: Any) -> None:
         attempt.ended = True
+        away = self.server.away_until - self.world.now
+        if away > 0:  # the client tries again until the server takes it, if nobody was quicker
+            self.world.after(away + self.world.between(0, 2), lambda: self._answer(attempt, answer))
+            return
         if self.closed or self.attempt is not attempt:
             self.world.tell(f"{self}: a late answer is dropped")
             return
