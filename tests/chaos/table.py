@@ -37,6 +37,8 @@ Other than in production: heartbeats time out after {HEARTBEAT:.0f} s instead of
 seconds instead of 30 to 60, and `continue-as-new` is suggested after {CUT_AFTER} events. Mounts and files of other
 users need root; without it those rows are not run. After material that had to be refused (`roll back`), "the same
 command" is one with good material.
+
+What several faults at once do to a rollout, thousands of times, is played on simulated rings: [twin.md](twin.md).
 """
 
 TITLES = {

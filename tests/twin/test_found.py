@@ -26,7 +26,7 @@ def _silent() -> Iterator[None]:
 
 def sound(**rules: Any) -> Iterator[Stage]:
     """Rings whose delivery can come through, with nothing drawn to go wrong."""
-    for seed in range(40):
+    for seed in range(16):
         stage = Stage(seed)
         if stage.scenario.sound:
             stage.activities.settings = stage.activities.settings.model_copy(update=rules)
@@ -59,7 +59,7 @@ def test_a_pause_that_comes_after_the_abort_holds_no_node(step: str, prefix: str
             assert report is not None, f"it hangs: {stage.world.last[-5:]}"
             assert report.outcome in (Phase.ABORTED, Phase.DONE)  # Done when it was the last node
             assert stage.world.now < 3600
-    assert met > 3
+    assert met > 2
 
 
 def test_a_broken_node_stays_broken_when_its_retry_is_refused() -> None:
@@ -106,4 +106,37 @@ def test_a_broken_node_stays_broken_when_its_retry_is_refused() -> None:
             assert outcome.problem is not None
             assert any(f.check == "node.service" for f in outcome.findings)
             assert not any(o.state is NodeState.SERVING for o in report.nodes)
-    assert met > 3
+    assert met > 2
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the gate looks before the wave, not before the drain: a held node drains hours later",
+)
+def test_a_replica_that_dies_while_a_node_is_held_before_its_drain_is_not_the_second_one_away() -> None:
+    late = 0
+    for stage in sound(apply="restart", wave="node"):
+        told = False
+
+        def begins(name: str, owner: str, stage: Stage = stage) -> None:
+            nonlocal told
+            if name != "activate_generation" or told:
+                return
+            told = True
+            rollout, others = (
+                stage.server.open[f"tls-rollout/{CLUSTER}"],
+                [a for a in stage.ring.nodes if a not in owner],
+            )
+            stage.server.signal(rollout, "pause")
+            for address in others[:2]:
+                node = stage.ring.nodes[address]
+                stage.world.after(60, lambda node=node: stage.ring.out(node, "fault", "down"))  # type: ignore[misc]
+            stage.world.after(3600, lambda: stage.server.signal(rollout, "resume"))
+
+        stage.server.on_attempt = begins
+        stage.rollout(REQUEST)
+        late += stage.watch.late
+        if late:
+            break
+    assert not late
