@@ -26,7 +26,7 @@ from tests.twin.eyes import LIFE, Eyes
 from tests.twin.ring import Content, Node, Ring
 
 NAMES = (
-    *("observe_cluster", "resolve_material", "make_plan", "check_ring", "served_matrix"),
+    *("observe_cluster", "resolve_material", "make_plan", "check_ring", "simulate_trust", "served_matrix"),
     *("validate_node", "backup_node", "transfer_material", "preflight_node"),
     *("activate_generation", "reload_tls", "drain_node", "restart_node", "verify_node", "settle_node", "rollback_node"),
 )

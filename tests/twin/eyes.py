@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 from sealring.cassandra.ring_findings import ring_findings
@@ -20,10 +21,14 @@ from sealring.models.rollout import (
     MatrixRows,
     PlanQuestion,
     Readiness,
+    RingAnswer,
     RingQuestion,
     VerifyOrder,
 )
+from sealring.models.topology import RingNode, Topology
+from sealring.models.trust import TrustQuestion
 from sealring.planning.plan import make_plan
+from sealring.planning.proof import proven_again
 from tests.twin import hosts
 from tests.twin.ring import Content, Node, Ring
 
@@ -116,15 +121,57 @@ class Eyes:
 
     def make_plan(self, question: PlanQuestion) -> Generator[Any, None, Any]:
         yield self.world.between(0.01, 0.1)
-        plan: Plan = make_plan(question, self.settings)
+        plan: Plan = make_plan(question, self.settings, self.topology(question.view))
         return plan
+
+    def topology(self, view: ClusterView) -> Topology:
+        """What CQL tells of the ring that was seen."""
+        return Topology(
+            name=view.cluster,
+            nodes=tuple(
+                RingNode(
+                    address=seen.node.address,
+                    datacenter=seen.node.datacenter,
+                    rack=seen.node.rack,
+                    tokens=self.ring.nodes[seen.node.address].tokens,
+                    state="down" if not seen.up else "up" if seen.normal else "suspect",
+                    host_id=seen.node.host_id,
+                    version=seen.version,
+                )
+                for seen in view.nodes
+            ),
+            keyspaces=self.ring.keyspaces,
+        )
 
     def check_ring(self, question: RingQuestion) -> Generator[Any, None, Any]:
         yield self.world.between(1, 4)
         self.on_look()
-        findings = ring_findings(self.view(question.cluster))
+        view = self.view(question.cluster)
+        whole = RingAnswer(findings=tuple(f for f in ring_findings(view) if f.check not in question.waive))
+        answer = whole if whole.blocking else proven_again(question, whole, self.topology(view))
         yield self.world.between(0.05, 0.5)
-        return Readiness(findings=tuple(f for f in findings if f.check not in question.waive))
+        return answer
+
+    def simulate_trust(self, question: TrustQuestion) -> Generator[Any, None, Any]:
+        """All pairs, in all states of the plan that they can meet in."""
+        yield self.world.between(1, 10)
+        last = len(question.plan.waves) + 1
+        wave = {t.node.address: i for i, w in enumerate(question.plan.waves, 1) for t in w.targets}
+        now = {ref.address: self.ring.nodes[ref.address].disk for ref in question.nodes}
+        after = {t.node.address: self.ring.nodes[t.node.address].kept[t.generation] for t in question.plan.targets}
+        for mine, other in permutations(now, 2):
+            first, second = wave.get(mine, last), wave.get(other, last)
+            states = [(now[mine], now[other])]
+            states += [(after[mine], now[other])] if mine in after and first <= second else []
+            states += [(now[mine], after[other])] if other in after and second <= first else []
+            states += [(after[mine], after[other])] if mine in after and other in after else []
+            talks = [shown.key.issuer in believed.trust for shown, believed in states]
+            if talks[0] and not all(talks):
+                broken = Finding(
+                    check="trust.states", verdict=Verdict.FAIL, message=f"{other} would refuse {mine}", node=mine
+                )
+                return Readiness(findings=(broken,))
+        return Readiness()
 
     def served_matrix(self, question: MatrixQuestion) -> Generator[Any, None, Any]:
         yield self.world.between(1, 5)

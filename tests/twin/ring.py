@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from sealring.models.cluster import Listener, NodeRef
 from sealring.models.node import Change, Generation
+from sealring.models.topology import Keyspace
 from tests.twin.world import World
 
 POLL = 600.0  # seconds: SSLFactory looks whether files have changed
@@ -126,10 +127,13 @@ class Need:
 class Ring:
     """Nodes, the connections between them, and who must be told what happens."""
 
-    def __init__(self, world: World, nodes: Iterable[Node], needs: Iterable[Need]) -> None:
+    def __init__(
+        self, world: World, nodes: Iterable[Node], needs: Iterable[Need], keyspaces: tuple[Keyspace, ...]
+    ) -> None:
         self.world = world
         self.nodes = {node.address: node for node in nodes}
         self.needs = tuple(needs)
+        self.keyspaces = keyspaces
         self.needs_of = {a: tuple(need for need in self.needs if a in need.replicas) for a in self.nodes}
         self.connected: set[frozenset[str]] = set()
         self.cut: dict[frozenset[str], float] = {}  # links that are down, until when

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from sealring.models.cluster import NodeRef, RolloutSettings
+from sealring.models.topology import Keyspace
 from tests.twin.eyes import LIFE
 from tests.twin.ring import Content, Key, Need, Node, Ring, digest
 from tests.twin.world import World
@@ -64,9 +65,10 @@ def draw(world: World) -> Scenario:
         node = Node(ref, mine, reload, slots, key, old, version, world.between(5, slowness))
         node.skew = world.between(-30, 30)
         nodes.append(node)
-    ring = Ring(world, nodes, needs(world, nodes))
+    needed, keyspaces = needs(world, nodes)
+    ring = Ring(world, nodes, needed, keyspaces)
     rules = RolloutSettings(
-        wave=dice.choice(("node", "node", "rack")),
+        strategy=dice.choice(("rolling", "rolling", "zone-aware", "fastest", "canary", "load-aware")),
         max_parallel=dice.choice((1, 3, 10)),
         apply=dice.choice(("auto", "auto", "restart")),
         allow_restart=world.chance(0.7),
@@ -117,19 +119,24 @@ def _deliveries(world: World, ring: Ring, old: tuple[str, ...]) -> tuple[dict[st
     return {"b": made}, hidden
 
 
-def needs(world: World, nodes: list[Node]) -> list[Need]:
-    """Keyspaces, as sets of replicas with how many must answer. NetworkTopologyStrategy: distinct racks first.
+def needs(world: World, nodes: list[Node]) -> tuple[list[Need], tuple[Keyspace, ...]]:
+    """Keyspaces, as sets of replicas with how many must answer, and as the planner is told of them.
+
+    NetworkTopologyStrategy: distinct racks first; worked out here once more: the planner is no witness of itself.
 
     Every keyspace can lose one replica: what a plan does about those that cannot is the planner's own test.
     """
     centers = sorted({node.ref.datacenter for node in nodes})
     found: dict[tuple[frozenset[str], int], Need] = {}
+    keyspaces = []
     for name, level in (("app", "LOCAL_QUORUM"), ("archive", "LOCAL_ONE"), ("system_auth", "QUORUM")):
         of_center: dict[str, list[tuple[int, frozenset[str]]]] = {}
+        factors: dict[str, int | str] = {"class": "NetworkTopologyStrategy"}
         for center in centers:
             members = [node for node in nodes if node.ref.datacenter == center]
             factor = min(len(members), world.dice.choice((3, 3, 5)) if level != "LOCAL_ONE" else 2)
-            of_center[center] = _replicas(members, factor)
+            of_center[center], factors[center] = _replicas(members, factor), factor
+        keyspaces.append(Keyspace.model_validate({"name": name, "replication": factors, "consistency": [level]}))
         if level == "QUORUM" and len(centers) > 1:
             for token, _ in next(iter(of_center.values())):
                 union = frozenset().union(*(_at(of_center[center], token) for center in centers))
@@ -141,7 +148,7 @@ def needs(world: World, nodes: list[Node]) -> list[Need]:
                 required = 1 if level == "LOCAL_ONE" else len(replicas) // 2 + 1
                 need = Need(name, replicas, required)
                 found.setdefault((need.replicas, need.required), need)
-    return list(found.values())
+    return list(found.values()), tuple(keyspaces)
 
 
 def _replicas(members: list[Node], factor: int) -> list[tuple[int, frozenset[str]]]:

@@ -67,7 +67,7 @@ def test_a_broken_node_stays_broken_when_its_retry_is_refused() -> None:
     broken node spends at once, had room for one that was refused.
     """
     met = 0
-    for stage in sound(failure_budget=2, on_failure="ask", wave="node", decision_timeout=timedelta(hours=1)):
+    for stage in sound(failure_budget=2, on_failure="ask", strategy="rolling", decision_timeout=timedelta(hours=1)):
         broken: list[str] = []
         honest_look, honest_proof = stage.activities.validate_node, stage.activities.verify_node
 
@@ -116,7 +116,7 @@ def test_a_broken_node_stays_broken_when_its_retry_is_refused() -> None:
 )
 def test_a_replica_that_dies_while_a_node_is_held_before_its_drain_is_not_the_second_one_away() -> None:
     late = 0
-    for stage in sound(apply="restart", wave="node"):
+    for stage in sound(apply="restart", strategy="rolling"):
         told = False
 
         def begins(name: str, owner: str, stage: Stage = stage) -> None:

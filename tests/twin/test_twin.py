@@ -16,7 +16,8 @@ import pytest
 from sealring.errors import passing
 from sealring.models.plan import Stage as PlanStage
 from sealring.models.plan import Wave
-from sealring.models.rollout import NodeOrder, PlanQuestion, Readiness, RingQuestion
+from sealring.models.rollout import NodeOrder, PlanQuestion, Readiness, RingAnswer, RingQuestion
+from sealring.models.trust import TrustQuestion
 from tests.twin.activities import NAMES
 from tests.twin.play import Result, Stage, play
 
@@ -82,7 +83,7 @@ def test_a_gate_that_always_passes_is_caught() -> None:
 
         def blind(question: RingQuestion) -> Generator[Any, None, Any]:
             yield from honest(question)
-            return Readiness()
+            return RingAnswer()
 
         stage.server.handlers["check_ring"] = blind
         stage.mess.kinds = (stage.mess.node_dies,)
@@ -103,6 +104,12 @@ def test_a_plan_that_restarts_everything_at_once_is_caught() -> None:
             return plan.model_copy(update={"stages": (PlanStage(name="all", waves=(wave,)),)})
 
         stage.server.handlers["make_plan"] = hasty
+        look = stage.activities.check_ring
+
+        def trusting(question: RingQuestion) -> Generator[Any, None, Any]:
+            return (yield from look(question.model_copy(update={"restarts": ()})))
+
+        stage.server.handlers["check_ring"] = trusting  # else the gate's own proof holds the wave
 
     caught(twist, "quorum")
 
@@ -113,7 +120,12 @@ def test_a_preflight_that_lets_trust_be_dropped_first_is_caught() -> None:
             yield 1.0
             return Readiness()
 
+        def blind(question: TrustQuestion) -> Generator[Any, None, Any]:
+            yield 1.0
+            return Readiness()
+
         stage.server.handlers["preflight_node"] = careless
+        stage.server.handlers["simulate_trust"] = blind
 
     caught(twist, "trust")
 

@@ -74,8 +74,9 @@ def test_keyspaces_that_every_node_holds_alone_do_not_count() -> None:
 
 def test_system_auth_counts_where_somebody_logs_in() -> None:
     auth = keyspace("system_auth", SIMPLE, replication_factor="1")
-    assert topology_of(cluster(), view(node(1)), rows(1), (auth,), logins=False).keyspaces == ()
-    (found,) = topology_of(cluster(), view(node(1)), rows(1), (auth,), logins=True).keyspaces
+    (other,) = topology_of(cluster(), view(node(1)), rows(1), (APP, auth), logins=False).keyspaces
+    assert other.name == "app"
+    _, found = topology_of(cluster(), view(node(1)), rows(1), (APP, auth), logins=True).keyspaces
     assert (found.name, found.replication, found.consistency) == (
         "system_auth",
         {"class": "SimpleStrategy", "replication_factor": 1},
