@@ -53,7 +53,7 @@ class IssueActivities:
         settings, vault = cluster.pki, self.rings.vault(cluster)
         if settings is None or vault is None:
             raise _no_pki(cluster, order.node)
-        addresses = (order.node.internode_address, order.node.address)
+        addresses = (order.node.internode_address, order.node.address, order.node.source_address)
         wanted = tuple(dict.fromkeys(map(plain, (*addresses, *cluster.policy.names))))
         request = request_name(order.path, settings, wanted)
         async with self.rings.open(order.cluster, order.node) as bench:

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from ipaddress import ip_address
 
 from cryptography import x509
 from temporalio import activity
@@ -201,8 +200,7 @@ def _trust_of(bench: Bench, material: Material, collected: _Collected) -> NodeTr
         identity=Identity(leaf=collected.keep(material.leaf)[0], chain=collected.keep(*material.chain)),
         trust=collected.keep(*material.trust),
         dialled=(internode,),
-        # Cassandra does not bind the sockets that it dials with: on loopback they all come from one address (measured).
-        source=("127.0.0.1",) if internode.startswith("127.") and ip_address(internode).is_loopback else (internode,),
+        source=(bench.node.source_address,),
         serving=(bench.node.address,),
         internode=asked.get("internode"),
         native=asked.get("native"),

@@ -296,5 +296,13 @@ class NodeRef(Fact):
     datacenter: str
     rack: str
 
+    @property
+    def source_address(self) -> str:
+        """Where its own connections come from, and what peers with endpoint verification look for in its certificate.
+
+        Cassandra does not bind the sockets that it dials with: on loopback they all come from one address (measured).
+        """
+        return "127.0.0.1" if self.internode_address.startswith("127.") else self.internode_address
+
     def __str__(self) -> str:
         return self.address
