@@ -79,4 +79,4 @@ class ClusterActivities:
         if whole.blocking or not question.fingerprint:
             return whole
         topology = await read_topology(cluster, view)
-        return proven_again(question, whole, topology)
+        return await asyncio.to_thread(proven_again, question, whole, topology)  # seconds, of a large ring

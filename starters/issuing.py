@@ -8,7 +8,7 @@ from sealring.errors import Actor, ErrorClass, SealringError
 from sealring.models.issuing import IssueReport, IssueRequest
 from sealring.settings import Settings
 from sealring.temporal.connect import client_for
-from sealring.temporal.failures import problem_of
+from sealring.temporal.failures import error_of
 from sealring.temporal.policies import CONTROL_QUEUE
 
 
@@ -40,12 +40,4 @@ async def issue(settings: Settings, request: IssueRequest) -> IssueReport:
             remedy="wait for its end; the same command then finds what was issued",
         ) from None
     except WorkflowFailureError as failure:
-        problem = problem_of(failure)
-        raise SealringError(
-            problem.code,
-            problem.message,
-            error_class=problem.error_class,
-            actor=problem.actor,
-            remedy=problem.remedy,
-            node=problem.node,
-        ) from None
+        raise error_of(failure) from None

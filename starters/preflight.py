@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy
 
-from sealring.errors import SealringError, refuse
+from sealring.errors import refuse
 from sealring.models.preflight import PreflightReport, PreflightRequest
 from sealring.settings import Settings
 from sealring.temporal.connect import client_for
-from sealring.temporal.failures import problem_of
+from sealring.temporal.failures import error_of
 from sealring.temporal.policies import CONTROL_QUEUE
 from starters.exits import Exit, tell
 from starters.options import ApplyOption, Cluster, Json, Material, Nodes, Waive, answer, delivery, mistake, run, whoami
@@ -71,13 +71,5 @@ async def _to_the_end(settings: Settings, request: PreflightRequest) -> Prefligh
             static_summary=f"preflight {request.material.path} for {request.cluster}"[:200],
         )
     except WorkflowFailureError as failure:
-        problem = problem_of(failure)
-        raise SealringError(
-            problem.code,
-            problem.message,
-            error_class=problem.error_class,
-            actor=problem.actor,
-            remedy=problem.remedy,
-            node=problem.node,
-        ) from None
+        raise error_of(failure) from None
     return report

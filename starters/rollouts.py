@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from sealring.errors import Actor, ErrorClass, SealringError, refuse
 from sealring.models.rollout import RolloutReport, RolloutRequest
 from sealring.models.steering import Command, NodeStep, Resolution, RolloutStatus
-from sealring.temporal.failures import problem_of
+from sealring.temporal.failures import error_of
 from sealring.temporal.policies import CONTROL_QUEUE
 from starters.pending import pending_of
 
@@ -79,15 +79,7 @@ async def result(rollout: Rollout) -> RolloutReport:
         description = await rollout.describe()
         if description.status is WorkflowExecutionStatus.CANCELED:
             return await ask(rollout, "report", RolloutReport)
-        problem = problem_of(failure)
-        raise SealringError(
-            problem.code,
-            problem.message,
-            error_class=problem.error_class,
-            actor=problem.actor,
-            remedy=problem.remedy,
-            node=problem.node,
-        ) from None
+        raise error_of(failure) from None
 
 
 async def ask(workflow: WorkflowHandle[object, object] | Rollout, query: str, answer: type[Answer]) -> Answer:

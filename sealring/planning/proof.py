@@ -25,6 +25,8 @@ def proven_again(question: RingQuestion, whole: RingAnswer, topology: Topology |
         return _with(whole, _unknown())
     if topology.fingerprint != question.fingerprint:
         return whole.model_copy(update={"changed": True})
+    if not question.restarts and not question.fallbacks:
+        return whole  # no replica goes away
     limits = constraints(promises(topology, waived_keyspaces(question.waive)))
     fallbacks = tuple(a for a in question.fallbacks if next(broken(topology, limits, (a,)), None))
     answer = whole.model_copy(update={"unproven": fallbacks})

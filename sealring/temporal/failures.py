@@ -111,6 +111,19 @@ def _refused_input(error: ValidationError) -> SealringError:
     return refuse("input.invalid", f"{error.title}: {told}", "correct the named fields and send the request again")
 
 
+def error_of(failure: BaseException) -> SealringError:
+    """The failure of a workflow, as the error that it was, for whoever asked for its result."""
+    problem = problem_of(failure)
+    return SealringError(
+        problem.code,
+        problem.message,
+        error_class=problem.error_class,
+        actor=problem.actor,
+        remedy=problem.remedy,
+        node=problem.node,
+    )
+
+
 def problem_of(error: BaseException) -> Problem:
     """What really happened, out of Temporal's envelopes (child workflow, activity, client call)."""
     step, spent = "", False

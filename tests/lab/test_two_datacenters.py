@@ -66,7 +66,7 @@ def test_a_node_that_goes_down_during_a_wave_holds_the_next_one(engine: Engine) 
         victim = next(n for n in spec.ring if n.address not in first and n.datacenter == "dc2")
         stop_node(spec, victim.name)
         # The first wave may itself be held back by its own look at the ring: it settles when the node is back.
-        time.sleep(20)
+        time.sleep(20)  # for the next wave to begin, if nothing held it
         held = engine.status()
         touched = {node["address"] for node in held["nodes"] if node["state"] not in ("waiting", "prepared")}
         assert touched == first, "no node of the next wave was begun"
