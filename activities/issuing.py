@@ -103,7 +103,8 @@ def require_pki(cluster: ClusterFile, material: Material, node: NodeRef) -> None
 
 
 async def assembled(bench: Bench, material: Material) -> Files | None:
-    """What the node's stores shall be: keystores that the node makes now of the key it has, truststores made here.
+    """What the node's stores shall be: keystores that are in force already, when they hold the leaf, or that the node
+    makes now of the key it has; truststores made here.
 
     Returns:
         None when the key does not lie on the node.
@@ -114,15 +115,20 @@ async def assembled(bench: Bench, material: Material) -> Files | None:
     if not isinstance(material.key, NodeKey):
         return None
     require_pki(bench.cluster, material, bench.node)
+    in_force = await bench.files_in_force()
     keystores = {}
     files: Files = {}
     for store in bench.inventory.stores:
         password = bench.password(store)
-        if store.role == "keystore":
+        if store.role == "truststore":
+            files[store.path] = write_truststore(material.trust, store.format, password)
+        elif bench.holds(store, in_force[store.path], material):
+            files[store.path] = in_force[store.path]  # its content is found in the generation that is in force
+        else:
             require_writable(store.format, password)
             keystores[store.path] = (store.format, password)
-        else:
-            files[store.path] = write_truststore(material.trust, store.format, password)
+    if not keystores:
+        return files
     certificate = pem((material.leaf, *material.chain))
     return files | await assemble_keystores(
         bench.host, bench.place, generation_id(material), material.key.digest, certificate, keystores

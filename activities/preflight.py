@@ -19,8 +19,8 @@ from activities.node_checks import (
     node_findings,
     peer_findings,
 )
-from activities.prepare import load
 from activities.rings import Bench, Rings
+from activities.rotation import load_planned
 from sealring.cassandra.judging import Judge
 from sealring.cassandra.jvm import CHECK as JVM_STORE
 from sealring.cassandra.jvm import Opened
@@ -111,7 +111,7 @@ class PreflightActivities:
 
     async def _delivery(self, order: NodeOrder, look: Look, judge: Judge) -> tuple[Finding, ...]:
         bench = look.bench
-        material = await load(order, self.rings.vault(bench.cluster))
+        material = await load_planned(order, self.rings.vault(bench.cluster), bench.present)
         peers = (self._peer(bench, order.target, peer, material, judge) for peer in order.target.vantages)
         return (
             *delivery_findings(bench, order.node, material, look.facts.now),

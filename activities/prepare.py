@@ -18,16 +18,15 @@ from activities.node_checks import (
     staged_stores,
 )
 from activities.rings import Bench, Rings, generation_of
+from activities.rotation import load_planned
 from sealring.cassandra.judging import Judge
 from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.facts import HostFacts, read_facts
 from sealring.hosts.generations import adopt, read_disk, read_manifest, settle, stage_generation
 from sealring.models.base import short
-from sealring.models.evidence import Finding, Verdict
+from sealring.models.evidence import BLOCKING, Finding, Verdict
 from sealring.models.rollout import NodeOrder, Readiness, Transferred
 from sealring.pki.material import Material
-from sealring.sources.base import source_for
-from sealring.sources.vault import Vault
 
 
 class PrepareActivities:
@@ -53,7 +52,8 @@ class PrepareActivities:
                 await self._inherit(order, bench, disk.intent)
             findings = await node_findings(self.rings, look)
             if order.material is not None:
-                findings += fit_findings(look, await load(order, self.rings.vault(bench.cluster)))
+                material = await load_planned(order, self.rings.vault(bench.cluster), bench.present)
+                findings += fit_findings(look, material)
             return Readiness(findings=findings, current=disk.current)
 
     @activity.defn
@@ -83,7 +83,7 @@ class PrepareActivities:
             SealringError: `material.*`, `store.*`, `node.*`.
         """
         async with self.rings.open(order.cluster, order.node) as bench:
-            material = await load(order, self.rings.vault(bench.cluster))
+            material = await load_planned(order, self.rings.vault(bench.cluster), bench.present)
             disk = await read_disk(bench.host, bench.place)
             there = order.target.generation in disk.generations
             if there and not await self._objections(order, bench, material):
@@ -114,10 +114,11 @@ class PrepareActivities:
             facts = await read_facts(bench.host, bench.place, become=bench.place.become)
             if order.material is None:
                 return Readiness(findings=await self._kept(order, bench, facts))
-            material = await load(order, self.rings.vault(bench.cluster))
+            material = await load_planned(order, self.rings.vault(bench.cluster), bench.present)
             findings = [await self._staged(order, bench, material)]
             now = datetime.now(UTC)
-            findings += delivery_findings(bench, order.node, material, facts.now)
+            linted = delivery_findings(bench, order.node, material, facts.now)
+            findings += linted if order.material.take != "trust" else map(as_warning, linted)
             findings += await peer_findings(self.rings, bench, order.target, material, now)
             judge = Judge(order.node.address, restarts=False)
             java = await java_finding(bench, judge, staged_stores(bench, order.target.generation))
@@ -130,7 +131,9 @@ class PrepareActivities:
         Ours are known by their run; the node's own workflow must have ended too. Any other intent is left alone.
         """
         ring, node = f"tls-rollout/{order.cluster}", f"tls-node/{order.cluster}/{order.node.address}"
-        if await _ended(ring, intent) and await _ended(node):
+        run = intent.partition("/")[0]
+        ours = run == order.rollout.partition("/")[0]  # of an earlier stage
+        if (ours or await _ended(ring, run)) and await _ended(node):
             keep = bench.cluster.service.keep_generations
             await settle(bench.host, bench.place, rollout=intent, keep=keep)
             return
@@ -200,21 +203,9 @@ async def _ended(workflow: str, run: str | None = None) -> bool:
     return description.status is not WorkflowExecutionStatus.RUNNING
 
 
-async def load(order: NodeOrder, vault: Vault | None) -> Material:
-    """The node's material from its source; refused when it is not what the plan decided on."""
-    assert order.material is not None
-    source = source_for(order.material, vault)
-    material = await source.load(order.material, order.node, order.target.generation)
-    found = generation_of(material).id
-    if found != order.target.generation:
-        raise refuse(
-            "material.changed",
-            f"{order.material.path} now holds generation {short(found)}, planned was {short(order.target.generation)}",
-            "start the rollout anew with what is there now",
-            actor=Actor.PKI_ADMIN,
-            node=order.node.address,
-        )
-    return material
+def as_warning(finding: Finding) -> Finding:
+    """Of what is in force already: to refuse the trust that is added would mend nothing."""
+    return finding.model_copy(update={"verdict": Verdict.WARN}) if finding.verdict in BLOCKING else finding
 
 
 def _passed(order: NodeOrder, check: str, message: str) -> Finding:

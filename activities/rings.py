@@ -232,6 +232,14 @@ class Bench:
         """The stores that cassandra.yaml names, as they are."""
         return await self._read({path: path for path in self.place.roles})
 
+    async def present(self) -> Material:
+        """The material in force.
+
+        Raises:
+            SealringError: as `read_material`, and all of reading files.
+        """
+        return self.read_material(await self.files_in_force())
+
     async def files_of(self, generation: str, names: dict[str, str]) -> Files:
         """The stores of a generation on the disk, by the path they are for; `names` from its manifest."""
         folder = f"{self.place.tls_dir}/generations/{generation}"

@@ -1,6 +1,7 @@
 """Trust in every state of a plan: read from the nodes what they present and believe, now and after each wave; judge."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -69,25 +70,26 @@ class TrustActivities:
             SealringError: `cluster.*`, `cql.credentials`.
         """
         cluster = self.rings.file(question.cluster)
+        ring = question.nodes or tuple(seen.node for seen in (await self.rings.view(question.cluster)).nodes)
         collected = _Collected()
         client = _engine(cluster, collected)
-        await self._read_all(cluster, question, collected)
+        await self._read_all(cluster, ring, question.plan, collected)
         report = await asyncio.to_thread(
             simulate,
-            [collected.nodes[node.address].now for node in question.nodes if node.address in collected.nodes],
+            [collected.nodes[node.address].now for node in ring if node.address in collected.nodes],
             _steps(question.plan, collected),
             collected.certificates,
             start=datetime.now(UTC),
             end=question.until,
             clients=(client,),
         )
-        unknown = {n.address: collected.unknown[n.address] for n in question.nodes if n.address in collected.unknown}
+        unknown = {n.address: collected.unknown[n.address] for n in ring if n.address in collected.unknown}
         return Readiness(findings=(*findings(report), *_unknown(unknown)))
 
-    async def _read_all(self, cluster: ClusterFile, question: TrustQuestion, collected: _Collected) -> None:
+    async def _read_all(self, cluster: ClusterFile, ring: Sequence[NodeRef], plan: Plan, collected: _Collected) -> None:
         """Every node, so many at once as preparation has; a second time where the first ended in what may pass."""
-        planned: dict[str, set[Sha256]] = {node.address: set() for node in question.nodes}
-        for target in question.plan.targets:
+        planned: dict[str, set[Sha256]] = {node.address: set() for node in ring}
+        for target in (t for stage in plan.stages for t in stage.targets):
             planned.setdefault(target.node.address, set()).add(target.generation)
         at_once = asyncio.Semaphore(cluster.rollout.max_parallel)
 
@@ -101,8 +103,8 @@ class TrustActivities:
                 except SealringError as error:
                     collected.unknown[node.address] = error
 
-        await asyncio.gather(*(read(node) for node in question.nodes))
-        again = [node for node in question.nodes if (e := collected.unknown.get(node.address)) and e.retryable]
+        await asyncio.gather(*(read(node) for node in ring))
+        again = [node for node in ring if (e := collected.unknown.get(node.address)) and e.retryable]
         await asyncio.gather(*(read(node) for node in again))
 
     async def _read(self, cluster: str, node: NodeRef, planned: set[Sha256], collected: _Collected) -> _Read:

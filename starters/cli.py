@@ -10,6 +10,7 @@ from typing import Literal
 import typer
 
 from sealring.settings import Settings
+from starters.authorities import ca_app
 from starters.exits import Exit
 from starters.keys import keyring_app
 from starters.looking import cluster_app, material_app
@@ -22,6 +23,7 @@ worker_app = typer.Typer(no_args_is_help=True, help="Run worker processes.")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(material_app, name="material")
 app.add_typer(rollout_app, name="rollout")
+app.add_typer(ca_app, name="ca")
 app.add_typer(worker_app, name="worker")
 app.add_typer(keyring_app, name="keyring")
 app.command("preflight")(preflight)

@@ -79,7 +79,7 @@ def rollout_plan(
         if cluster is None or material is None:
             missing = "RING and --material, or --topology, are needed"
         raise typer.Exit(tell(refuse("input.invalid", missing, "see sealring rollout plan --help"), as_json=as_json))
-    request = _request(
+    request = make_request(
         cluster=cluster,
         material=delivery(material),
         nodes=nodes,
@@ -89,13 +89,7 @@ def rollout_plan(
         waive=waive,
         dry_run=True,
     )
-    report = run(lambda settings: _to_the_end(settings, request), as_json=as_json)
-    plan = report.plan
-    if plan is not None and report.outcome is Phase.DONE:
-        answer(plan, lambda: show_plan(plan), as_json=as_json)
-    else:
-        answer(report, lambda: show_report(report), as_json=as_json)
-    raise typer.Exit(exit_for(report.outcome))
+    show_dry_run(request, as_json=as_json)
 
 
 rollout_app.command("plan-diff")(plan_diff)
@@ -117,7 +111,7 @@ def rollout_start(
     as_json: Json = False,
 ) -> None:
     """Bring a delivery to a ring."""
-    request = _request(
+    request = make_request(
         cluster=cluster,
         material=delivery(material),
         nodes=nodes,
@@ -129,7 +123,7 @@ def rollout_start(
         waive=waive,
         reason=reason,
     )
-    _start(request, follow=follow, as_json=as_json)
+    begin(request, follow=follow, as_json=as_json)
 
 
 def rollback(
@@ -143,10 +137,10 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Bring nodes back to the generation they served before: a rollout like any other, under the same lock."""
-    request = _request(
+    request = make_request(
         cluster=cluster, goal="rollback", nodes=nodes, apply=apply, strategy=strategy, batch=batch, reason=reason
     )
-    _start(request, follow=follow, as_json=as_json)
+    begin(request, follow=follow, as_json=as_json)
 
 
 @rollout_app.command("watch")
@@ -218,7 +212,19 @@ def rollout_resolve(
     _steer(cluster, "resolve", Resolution, {"node": node, "action": action, "reason": reason}, as_json)
 
 
-def _request(**fields: Any) -> RolloutRequest:
+def show_dry_run(request: RolloutRequest, *, as_json: bool) -> None:
+    """Run a request that ends with its plan, and show the plan, or why there is none."""
+    report = run(lambda settings: _to_the_end(settings, request), as_json=as_json)
+    plan = report.plan
+    if plan is not None and report.outcome is Phase.DONE:
+        answer(plan, lambda: show_plan(plan), as_json=as_json)
+    else:
+        answer(report, lambda: show_report(report), as_json=as_json)
+    raise typer.Exit(exit_for(report.outcome))
+
+
+def make_request(**fields: Any) -> RolloutRequest:
+    """A request of ours; ends the command with what is wrong with it."""
     given = {name: value for name, value in fields.items() if value not in (None, [])}
     try:
         return RolloutRequest.model_validate({**given, "requester": whoami()})
@@ -226,11 +232,13 @@ def _request(**fields: Any) -> RolloutRequest:
         raise typer.Exit(tell(mistake(error), as_json=False)) from None
 
 
-def _start(request: RolloutRequest, *, follow: bool, as_json: bool) -> None:
-    async def begin(settings: Settings) -> str:
+def begin(request: RolloutRequest, *, follow: bool, as_json: bool) -> None:
+    """Start it, and follow it to its end."""
+
+    async def start(settings: Settings) -> str:
         return (await rollouts.start(await client_for(settings), request)).id
 
-    identity = run(begin, as_json=as_json)
+    identity = run(start, as_json=as_json)
     if follow:
         _follow(request.cluster, as_json=as_json)
     elif as_json:

@@ -45,6 +45,8 @@ def show_status(status: RolloutStatus, steps: dict[str, NodeStep]) -> Renderable
     head = Text.assemble(
         (f"{status.phase.value:<14}", f"bold {style}"), f"{status.goal} on {status.cluster}  {status.percent} %"
     )
+    if status.stage:
+        head.append(f"  {status.stage}")
     if status.waves:
         head.append(f"  wave {status.wave} of {status.waves}")
     if status.seconds_left is not None:

@@ -6,6 +6,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.activate import ActivateActivities
+from activities.barrier import BarrierActivities
 from activities.cluster import ClusterActivities
 from activities.issuing import IssueActivities
 from activities.material import MaterialActivities
@@ -13,6 +14,7 @@ from activities.planning import PlanningActivities
 from activities.preflight import PreflightActivities
 from activities.prepare import PrepareActivities
 from activities.rings import Rings
+from activities.rotation import RotationActivities
 from activities.trust import TrustActivities
 from activities.verify import VerifyActivities
 from sealring.temporal.policies import DEPLOY_QUEUE
@@ -36,6 +38,8 @@ def deploy_worker(client: Client, rings: Rings) -> Worker:
             ring.check_ring,
             PlanningActivities(rings).make_plan,
             material.resolve_material,
+            RotationActivities(rings).resolve_rotation,
+            BarrierActivities(rings).observe_barrier,
             IssueActivities(rings).issue_node,
             preflight.survey_ring,
             preflight.preflight_alone,

@@ -12,13 +12,14 @@ with workflow.unsafe.imports_passed_through():
     from sealring.models.base import short
     from sealring.models.evidence import Verification
     from sealring.models.issuing import Issued, IssueOrder
-    from sealring.models.material import ResolvedMaterial
+    from sealring.models.material import ResolvedMaterial, RotationMaterial
     from sealring.models.node import ClusterView
     from sealring.models.plan import Plan
     from sealring.models.preflight import PreflightRequest, PreflightSurvey
     from sealring.models.rollout import (
         Activated,
         Applied,
+        BarrierQuestion,
         ClusterQuestion,
         Drained,
         FlipOrder,
@@ -62,6 +63,18 @@ async def resolve_material(question: MaterialQuestion) -> ResolvedMaterial:
     """Look at a delivery: digests, subjects, validity, findings; no keys."""
     summary = f"resolve {question.ref.path}"
     return await _call("resolve_material", question, ResolvedMaterial, policies.OBSERVE, summary, policies.DEPLOY_QUEUE)
+
+
+async def resolve_rotation(question: MaterialQuestion) -> RotationMaterial:
+    """Look at a delivery of a new authority beside what every node has in force."""
+    summary = f"resolve {question.ref.path} beside what is in force"
+    return await _call("resolve_rotation", question, RotationMaterial, policies.OBSERVE, summary, policies.DEPLOY_QUEUE)
+
+
+async def observe_barrier(question: BarrierQuestion) -> Readiness:
+    """Whether what the stages so far were for holds on every node."""
+    summary = f"does every node hold what {question.before} needs?"
+    return await _call("observe_barrier", question, Readiness, policies.BARRIER, summary, policies.DEPLOY_QUEUE)
 
 
 async def make_plan(question: PlanQuestion) -> Plan:

@@ -67,11 +67,14 @@ class NodeChildren(Steered):
         """What a node's workflow must know."""
         plan = self.progress.plan
         assert plan is not None
+        stage = plan.stage_of(self.progress.waves_done)
+        run = workflow.info().first_execution_run_id
         return NodeOrder(
             cluster=self.request.cluster,
-            rollout=workflow.info().first_execution_run_id,
+            # Each stage is a change of its own: a rollback takes the last one back.
+            rollout=run if stage.kind == "deploy" else f"{run}/{stage.kind}",
             target=target,
-            material=plan.material,
+            material=stage.material or plan.material,
             waive=self.request.waive,
             rules=plan.rules,
             before=self.progress.outcomes[target.node.address].before,

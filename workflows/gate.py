@@ -1,11 +1,15 @@
 """Before each wave: nobody holds us, the ring is whole now, and the plan's proof holds on what is seen now."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from sealring.models.evidence import Finding
+    from sealring.models.node import ClusterView
     from sealring.models.plan import Plan, Wave
     from sealring.models.problem import Problem
     from sealring.models.rollout import ClusterQuestion, MaterialQuestion, Phase, PlanQuestion, RingAnswer, RingQuestion
@@ -16,10 +20,12 @@ with workflow.unsafe.imports_passed_through():
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.children import NodeChildren
-    from workflows.problems import Ended, stop
+    from workflows.problems import Ended, blocking, stop
 
 WAIT = ("plan.ring-degraded",)
 """Reasons for no plan that pass by themselves."""
+
+Answer = TypeVar("Answer")
 
 PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
 
@@ -27,39 +33,56 @@ PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a nod
 class Gate(NodeChildren):
     """The part of a rollout that lets a wave begin. The workflow provides what `Steered` needs."""
 
-    held_after = 0  # waves; the last hold
+    held_after = 0  # waves done, at the last hold
+    ordered_after = 0  # waves done, when what remains was put in order by load
+    waiting_since: datetime | None = None
 
     async def gate(self) -> Wave | None:
-        """The next wave, as it may be activated now; None when no wave is left.
+        """The next wave, as it may be activated now; None when something happened first: then it is asked again.
 
         A ring that is not whole is waited for, then asked about; healthy nodes are never taken back for it. A ring that
         has changed since the plan was made gets a new plan for the nodes that remain.
         """
-        since: datetime | None = None
-        ordered = self.plan_in_hand.rules.strategy != "load-aware" or self.progress.waves_done == 0
+        wave = self.next_wave()
+        assert wave is not None, "asked while waves are left"
+        place = f"before {wave.name}"
+        answer = await self.patiently(
+            place, "is the ring whole?", lambda: self.look_at_ring(wave), lambda told: told.blocking
+        )
+        by_load = self.plan_in_hand.rules.strategy == "load-aware" and self.ordered_after != self.progress.waves_done
+        if answer.changed or by_load:
+            await self.plan_again(place, by_load=not answer.changed)
+            return None
+        if await self.held():
+            return None  # much may have happened meanwhile
+        self.waiting_since = None
+        return narrowed(wave, answer.unproven)
+
+    async def patiently(
+        self,
+        place: str,
+        question: str,
+        look: Callable[[], Awaitable[Answer]],
+        against: Callable[[Answer], tuple[Finding, ...]],
+    ) -> Answer:
+        """Look until nothing speaks against going on; what does is waited for, then asked about."""
         while True:
-            wave = self.next_wave()
-            if wave is None:
-                return None
-            self.progress.enter(Phase.ACTIVATING, f"before {wave.name}: is the ring whole?")
-            answer = await self.look_at_ring(wave)
-            trouble = _trouble(answer)
-            if trouble is None and not answer.changed and ordered:
-                if await self.held():
-                    continue  # much may have happened meanwhile
-                return narrowed(wave, answer.unproven)
-            if trouble is None:
-                trouble = await self.plan_again(by_load=not answer.changed)
-                ordered = trouble is None
-            if trouble is None:
-                continue
-            since = since or workflow.now()
-            if workflow.now() - since < self.plan_in_hand.rules.ring_patience:
-                self.progress.enter(Phase.ACTIVATING, f"before {wave.name}: {trouble.message}")
-                await workflow.sleep(PAUSE, summary="wait for the ring to be whole")
-            else:
-                await self.ask_about_ring(trouble, ("retry", "stop"))
-                since = None
+            self.progress.enter(Phase.ACTIVATING, f"{place}: {question}")
+            answer = await look()
+            found = against(answer)
+            if not found:
+                return answer
+            await self.wait_or_ask(place, blocking(found[0]))
+
+    async def wait_or_ask(self, place: str, problem: Problem) -> None:
+        """Wait a little for what passes by itself; when it has not for long enough, ask."""
+        self.waiting_since = self.waiting_since or workflow.now()
+        if workflow.now() - self.waiting_since < self.plan_in_hand.rules.ring_patience:
+            self.progress.enter(Phase.ACTIVATING, f"{place}: {problem.message}")
+            await workflow.sleep(PAUSE, summary="wait for the ring to be whole")
+        else:
+            await self.ask_about_ring(problem, ("retry", "stop"))
+            self.waiting_since = None
 
     async def held(self) -> bool:
         """Hold once behind a stage after which a person is to look; whether that was now."""
@@ -101,14 +124,11 @@ class Gate(NodeChildren):
             if not self.progress.steering.paused:
                 return answer
 
-    async def plan_again(self, *, by_load: bool) -> Problem | None:
+    async def plan_again(self, place: str, *, by_load: bool) -> None:
         """The ring is another than the one that was planned for: plan what remains, on what is seen now.
 
         What is only smaller or more careful goes on, with an entry in the report; anything else is a person's decision.
         Where the load alone has changed, another order is what was asked for.
-
-        Returns:
-            Why there is no plan now, when the ring was not whole in that moment.
         """
         old, why = self.plan_in_hand, "the load is another" if by_load else "the ring has changed"
         self.progress.enter(Phase.PLANNING, f"{why}: what remains is planned again")
@@ -116,36 +136,41 @@ class Gate(NodeChildren):
         left = remainder(old, self.progress.waves_done, view)
         self.progress.findings += tuple(f for f in left.findings if f not in self.progress.findings)
         if not left.nodes:
-            self.progress.decide_again(
-                joined(old, self.progress.waves_done, left.plan.model_copy(update={"stages": ()}))
-            )
-            return None
-        request = self.request.model_copy(update={"nodes": left.nodes})
-        material = None
-        if request.material is not None:
-            question = MaterialQuestion(view=view, ref=request.material, nodes=left.nodes)
-            material = await calls.resolve_material(question)
+            nothing = left.plan.model_copy(update={"stages": ()})
+            self.progress.decide_again(joined(old, self.progress.waves_done, nothing))
+            return
         try:
-            newer = await calls.make_plan(PlanQuestion(request=request, view=view, material=material))
+            newer = await calls.make_plan(await self.facts(view, left.nodes))
         except ActivityError as error:
             problem = problem_of(error)
             if problem.code not in WAIT:
                 raise
-            return problem
+            await self.wait_or_ask(place, problem)
+            return
         if others := with_other_content(left.plan, newer):
-            message = f"{', '.join(others[:5])}: the delivery now holds other content than was prepared"
+            message = f"{', '.join(others[:5])}: the delivery now holds other content than was planned"
             raise Ended(Phase.FAILED, stop("material.changed", message, "start again with what is there now"))
         newer = newer.model_copy(update={"material": old.material})  # its digest is over the nodes that were asked for
         difference = plan_difference(left.plan, newer)
         told = "; ".join(difference.lines[:10]) or "the same waves"
         if not (difference.careful or (by_load and not difference.added and not difference.otherwise)):
-            remedy = "go on with the new plan, or stop and start again"
-            await self.ask_about_ring(
-                stop("plan.changed", f"{why}, and so has the plan: {told}", remedy), ("go-on", "stop")
-            )
+            changed = stop("plan.changed", f"{why}, and so has the plan: {told}", "go on with the new plan, or stop")
+            await self.ask_about_ring(changed, ("go-on", "stop"))
+        self.ordered_after = self.progress.waves_done
         self.progress.decide_again(joined(old, self.progress.waves_done, newer))
         self.progress.remark(f"{why}, planned again: {told}")
-        return None
+
+    async def facts(self, view: ClusterView, nodes: tuple[str, ...]) -> PlanQuestion:
+        """What a plan for these nodes is made from; empty: all nodes."""
+        request = self.request.model_copy(update={"nodes": nodes})
+        if request.material is None:
+            return PlanQuestion(request=request, view=view)
+        question = MaterialQuestion(view=view, ref=request.material, nodes=nodes)
+        if request.goal == "rotate-ca":
+            rotation = await calls.resolve_rotation(question)
+            return PlanQuestion(request=request, view=view, rotation=rotation)
+        material = await calls.resolve_material(question)
+        return PlanQuestion(request=request, view=view, material=material)
 
     async def ask_about_ring(self, problem: Problem, options: tuple[str, ...]) -> None:
         """Ask a person where the cluster's rules say so; returns when the answer is to go on."""
@@ -189,9 +214,3 @@ class Gate(NodeChildren):
         if self.progress.steering.aborted or workflow.cancellation_reason() is not None:
             reason = self.progress.steering.reason or "cancelled"
             raise Ended(Phase.ABORTED, stop("rollout.aborted", reason, "start it again when you are ready"))
-
-
-def _trouble(answer: RingAnswer) -> Problem | None:
-    for first in answer.blocking:
-        return Problem(code=first.check, message=first.message, actor=first.actor, remedy=first.remedy, node=first.node)
-    return None

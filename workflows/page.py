@@ -14,6 +14,8 @@ _NEWS_FIRST = (NodeState.BROKEN, NodeState.ROLLED_BACK, NodeState.REFUSED, NodeS
 def render(status: RolloutStatus, remarks: tuple[str, ...] = ()) -> str:
     """Markdown, bounded in length."""
     lines = [f"**{status.phase.value}**: {status.goal} on `{status.cluster}`, {status.percent} %"]
+    if status.stage:
+        lines.append(f"stage: {status.stage}")
     if status.waves:
         lines.append(f"wave {status.wave} of {status.waves}, plan `{short(status.plan_digest)}`")
     if status.seconds_left is not None:

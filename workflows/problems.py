@@ -34,20 +34,27 @@ def complaint(outcome: NodeOutcome) -> Problem:
     return problem.model_copy(update={"actor": finding.actor, "node": outcome.address})
 
 
-def objection(standing: tuple[Finding, ...]) -> Problem:
+def blocking(finding: Finding) -> Problem:
+    """A finding that keeps a rollout from going on."""
+    return Problem(
+        code=finding.check, message=finding.message, actor=finding.actor, remedy=finding.remedy, node=finding.node
+    )
+
+
+def objection(standing: tuple[Finding, ...], stage: str = "") -> Problem:
     """Findings about the ring as a whole that forbid to begin: all in one text, the first one's code and remedy."""
     first, more = standing[0], f"; and {len(standing) - 5} more" if len(standing) > 5 else ""
     told = "; ".join(f"{f.node}: {f.message}" if f.node else f.message for f in standing[:5])
-    problem = stop(first.check, f"nothing was touched: {told}{more}", first.remedy)
+    problem = stop(first.check, f"{_so_far(stage)}: {told}{more}", first.remedy)
     return problem.model_copy(update={"actor": first.actor, "node": first.node})
 
 
-def refusal(refused: list[NodeOutcome]) -> Problem:
-    """All refusals in one text, the first one's code and remedy."""
+def refusal(refused: list[NodeOutcome], stage: str = "") -> Problem:
+    """All refusals in one text, the first one's code and remedy; `stage`: when the stages before have been done."""
     texts = []
     for outcome in refused[:5]:
-        blocking = [f for f in outcome.findings if f.verdict in BLOCKING]
-        texts += [str(outcome.problem)] if outcome.problem else [f"{outcome.address}: {f.message}" for f in blocking]
+        found = [f for f in outcome.findings if f.verdict in BLOCKING]
+        texts += [str(outcome.problem)] if outcome.problem else [f"{outcome.address}: {f.message}" for f in found]
     first = refused[0]
     finding = next((f for f in first.findings if f.verdict in BLOCKING), None)
     more = f"; and {len(refused) - 5} more nodes" if len(refused) > 5 else ""
@@ -57,5 +64,9 @@ def refusal(refused: list[NodeOutcome]) -> Problem:
         actor=finding.actor if finding else Actor.OPERATOR,
         remedy=finding.remedy if finding else "",
     )
-    message = f"preparation refused, nothing was touched: {'; '.join(texts)}{more}"
+    message = f"preparation refused, {_so_far(stage)}: {'; '.join(texts)}{more}"
     return cause.model_copy(update={"message": message, "error_class": ErrorClass.STOP, "node": first.address})
+
+
+def _so_far(stage: str) -> str:
+    return f'"{stage}" was not begun, the stages before stand' if stage else "nothing was touched"

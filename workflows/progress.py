@@ -7,7 +7,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from sealring.models.evidence import Finding
-    from sealring.models.plan import Plan
+    from sealring.models.plan import Plan, Stage, Target
     from sealring.models.problem import Problem
     from sealring.models.rollout import (
         ENDINGS,
@@ -43,6 +43,7 @@ class Progress:
         self.plan: Plan | None = carried.plan if carried else None
         self.waves_done = carried.waves_done if carried else 0
         self.wave_in_hand = self.waves_done
+        self.stage = self.plan.stage_of(self.waves_done - 1) if self.plan and self.waves_done else None
         self.outcomes: dict[str, NodeOutcome] = {o.address: o for o in carried.nodes} if carried else {}
         self.skipped: set[str] = set(carried.skipped) if carried else set()
         self.findings: tuple[Finding, ...] = carried.findings if carried else ()
@@ -73,6 +74,18 @@ class Progress:
         for address in plan.unchanged:
             if self.outcomes[address].state in (NodeState.WAITING, NodeState.PREPARED):
                 self.mark(address, NodeState.UNCHANGED)
+
+    def await_stage(self, stage: Stage) -> None:
+        """A stage begins; when it is a further one, its nodes wait again."""
+        self.stage = stage
+        if self.waves_done:
+            waiting = {t.node.address: {"state": NodeState.WAITING} for t in stage.targets}
+            self.outcomes |= {a: self.outcomes[a].model_copy(update=change) for a, change in waiting.items()}
+
+    def given(self) -> tuple[Target, ...]:
+        """What the waves that were done gave to their nodes, the last of each."""
+        waves = self.plan.waves[: self.waves_done] if self.plan else ()
+        return tuple({target.node.address: target for wave in waves for target in wave.targets}.values())
 
     def mark(self, address: str, state: NodeState) -> None:
         """A node entered a state whose outcome is still open."""
@@ -179,6 +192,7 @@ class Progress:
             phase=self.shown_phase,
             waiting_for=self.steering.reason or self.waiting_for,
             commands=_commands(self.request.cluster, self.shown_phase, self.steering),
+            stage=self.stage.name if self.stage and self.stage.kind != "deploy" else "",
             wave=self.wave_in_hand,
             waves=len(self.plan.waves) if self.plan else 0,
             nodes=nodes,
@@ -199,10 +213,11 @@ class Progress:
         if not doubtful or self.plan is None:
             return ()
         doubtful.sort(key=lambda outcome: outcome.address != asked)
-        targets = {target.node.address: target for target in self.plan.targets}
+        begun = self.plan.waves[: self.wave_in_hand]
+        targets = {t.node.address: t for t in (*self.plan.targets, *(t for wave in begun for t in wave.targets))}
         rows = {row.address: row for row in self.matrix}
         cluster = self.request.cluster
-        command = "rollback" if self.request.goal == "rollback" else "rollout start"
+        command = {"rollback": "rollback", "rotate-ca": "ca rotate"}.get(self.request.goal, "rollout start")
         again = f"sealring {command} {cluster} ...: what serves its generation already is left alone"
         lines: tuple[str, ...] = ()
         for outcome in doubtful[:MOST_NODES]:
@@ -217,7 +232,11 @@ class Progress:
             return 100
         weights: Mapping[NodeState, float] = {NodeState.PREPARED: 0.4, NodeState.ACTIVATING: 0.5}
         done = sum(1.0 if o.state in SETTLED else weights.get(o.state, 0.0) for o in self.outcomes.values())
-        return int(100 * done / len(self.outcomes)) if self.outcomes else 0
+        if not self.outcomes:
+            return 0
+        kinds = list(dict.fromkeys(stage.kind for stage in self.plan.stages)) if self.plan else []
+        before = kinds.index(self.stage.kind) if self.stage and self.stage.kind in kinds else 0
+        return int(100 * (before + done / len(self.outcomes)) / max(len(kinds), 1))
 
     def _seconds_left(self) -> float | None:
         """Mean activation time of the nodes done so far, for every wave still to come."""

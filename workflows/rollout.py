@@ -1,44 +1,34 @@
 """One ring: observe, plan, prepare everywhere, activate wave by wave, report."""
 
 import asyncio
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from sealring.errors import SealringError
-    from sealring.models.cluster import NodeRef
-    from sealring.models.evidence import Verdict
-    from sealring.models.plan import Plan, Target, Wave
+    from sealring.models.plan import Plan, Stage, Target, Wave
     from sealring.models.rollout import (
         ClusterQuestion,
-        MaterialQuestion,
         MatrixQuestion,
         NodeState,
         Phase,
-        PlanQuestion,
         RolloutReport,
         RolloutRun,
     )
     from sealring.models.steering import Decision
-    from sealring.models.trust import TrustQuestion
     from sealring.planning.budget import budget_spent, failed_nodes
-    from sealring.planning.waivers import refuse_expired, weigh
+    from sealring.planning.waivers import refuse_expired
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.doors import one_argument
-    from workflows.gate import Gate
-    from workflows.problems import Ended, complaint, objection, refusal, stop
+    from workflows.problems import Ended, complaint, refusal, stop
     from workflows.progress import Progress
-
-
-MARGIN = timedelta(hours=1)
-"""What is delivered must outlast the rollout; pauses and decisions take time too."""
+    from workflows.stages import Stages
 
 
 @workflow.defn(name="CertificateRollout")
-class CertificateRollout(Gate):
+class CertificateRollout(Stages):
     """Brings the nodes of a ring from the generation they serve to the one they should serve.
 
     The workflow id is `tls-rollout/<cluster>`: it is the cluster's lock. Renewal and rollback take the same way.
@@ -52,7 +42,6 @@ class CertificateRollout(Gate):
         self.progress = Progress(run)
         self.children = {}
         self.relaying = asyncio.Lock()
-        self.ring: tuple[NodeRef, ...] = ()
 
     @workflow.run
     async def run(self, run: RolloutRun | None = None) -> RolloutReport:
@@ -81,13 +70,12 @@ class CertificateRollout(Gate):
             self.check_lock()
             if self.request.carried is None:
                 self.check_waivers()
+                self.check_nodes()
                 plan = await self.make_plan()
                 if self.request.dry_run:
                     raise Ended(Phase.DONE, note="a dry run: the plan is the result, nothing was changed")
                 if not plan.targets:
                     raise Ended(Phase.DONE, note="every node serves its generation already")
-                await self.prepare_everywhere(plan)
-                await self.simulate_trust(plan)
             await self.activate_in_waves()
             ending = Ended(Phase.DONE)
         except Ended as ended:
@@ -121,52 +109,41 @@ class CertificateRollout(Gate):
         request = self.request
         self.progress.enter(Phase.OBSERVING, "the ring and its hosts are read")
         view = await calls.observe_cluster(ClusterQuestion(cluster=request.cluster))
-        self.ring = tuple(seen.node for seen in view.nodes)
-        material = None
-        if request.material is not None:
-            question = MaterialQuestion(view=view, ref=request.material, nodes=request.nodes)
-            material = await calls.resolve_material(question)
-            self.progress.findings += material.findings
+        facts = await self.facts(view, request.nodes)
+        material = facts.material or facts.rotation
+        self.progress.findings += material.findings if material else ()
         self.progress.enter(Phase.PLANNING, "the plan is made")
-        plan = await calls.make_plan(PlanQuestion(request=request, view=view, material=material))
+        plan = await calls.make_plan(facts)
         self.progress.decide_on(plan)
         return plan
 
-    async def prepare_everywhere(self, plan: Plan) -> None:
-        """Prepare all nodes; one that is not ready stops the rollout while nothing has been touched."""
+    async def prepare_everywhere(self, change: tuple[Stage, ...]) -> None:
+        """Prepare all nodes of these stages; one that is not ready stops the rollout before any of them is touched."""
         self.progress.enter(Phase.PREPARING, "nodes are validated and backed up, the new generation is transferred")
-        room = asyncio.Semaphore(plan.rules.max_parallel)
+        room = asyncio.Semaphore(self.plan_in_hand.rules.max_parallel)
 
         async def prepare(target: Target) -> None:
             async with room:
                 await self.clear_to_start()
                 await self.prepare(target)
 
-        results = await asyncio.gather(*(prepare(t) for t in plan.targets), return_exceptions=True)
+        results = await asyncio.gather(*(prepare(t) for stage in change for t in stage.targets), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         self.stop_if_aborted()
         refused = [o for o in self.progress.outcomes.values() if o.state in (NodeState.REFUSED, NodeState.UNTOUCHED)]
         if refused:
-            raise Ended(Phase.REFUSED, refusal(refused))
-
-    async def simulate_trust(self, plan: Plan) -> None:
-        """Who could not talk to whom, in some state of the plan? Nothing is in force yet."""
-        self.progress.enter(Phase.PREPARING, "trust between all nodes is simulated in every state of the plan")
-        lasts = timedelta(seconds=plan.forecast.most) if plan.forecast else timedelta()
-        until = workflow.now() + 2 * lasts + MARGIN
-        question = TrustQuestion(cluster=plan.cluster, nodes=self.ring, plan=plan, until=until)
-        answer = await calls.simulate_trust(question)
-        weighed = weigh(answer.findings, self.request.waive, workflow.now())
-        self.progress.findings += (*weighed.notes, *(f for f in answer.findings if f.verdict is not Verdict.PASS))
-        self.stop_if_aborted()
-        if weighed.standing:
-            raise Ended(Phase.REFUSED, objection(weighed.standing))
+            phase = Phase.REFUSED if self.nothing_touched() else Phase.FAILED
+            raise Ended(phase, refusal(refused, change[0].name if phase is Phase.FAILED else ""))
 
     async def activate_in_waves(self) -> None:
         """Wave by wave; between two waves no child runs, so the history may be cut there."""
-        while (wave := await self.gate()) is not None:
+        while self.next_wave() is not None:
+            await self.enter_stage()
+            wave = await self.gate()
+            if wave is None:
+                continue
             self.progress.wave_in_hand = self.progress.waves_done + 1
             self.progress.enter(Phase.ACTIVATING, f"{wave.name}: {', '.join(str(t.node) for t in wave.targets)}")
             await asyncio.gather(*(self.activate(target) for target in wave.targets))
@@ -175,6 +152,7 @@ class CertificateRollout(Gate):
             if workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(self.progress.carry())
+        await self.finish_stages()
 
     async def weigh(self, wave: Wave) -> None:
         """After a wave: go on within the failure budget, else stop, or ask where the cluster's rules say so."""

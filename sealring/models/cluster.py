@@ -149,6 +149,16 @@ class CqlSettings(Input):
     connect_timeout: Duration = timedelta(seconds=10)
 
 
+class KnownClient(Input):
+    """Clients of the ring that log in with one role: whom to ask before an authority is dropped."""
+
+    role: Line = Field(min_length=1, description="As `system_views.clients` has it in `username`.")
+    owner: Line = Field("", description="Who answers for these clients.")
+    certificate: LocalPath | None = Field(
+        None, description="PEM file with the certificate and chain that they present; no key is needed."
+    )
+
+
 class ServiceSettings(Input):
     """How Cassandra is run on a node."""
 
@@ -227,6 +237,12 @@ class RolloutSettings(Input):
     vantages: int = Field(
         2, ge=1, le=Many, description="Peers through which every listener is probed, besides the worker."
     )
+    authority_hold: timedelta = Field(
+        timedelta(0),
+        ge=timedelta(0),
+        le=timedelta(days=90),
+        description="CA rotation: how long both authorities stay trusted before the old one is dropped.",
+    )
     settle: Pause = Field(
         timedelta(seconds=3), description="A node must stay well this long; 0: one look, by its verification."
     )
@@ -261,6 +277,9 @@ class ClusterFile(Input):
     consistency: ConsistencySettings = ConsistencySettings()
     vault: VaultSettings | None = Field(
         None, description="Needed for material whose provider is `vault`, by ssh.vault_role and by pki."
+    )
+    clients: tuple[KnownClient, ...] = Field(
+        (), max_length=Many, description="Whose clients they are, for a CA rotation; see docs/ca-rotation.md."
     )
     pki: PkiSettings | None = Field(None, description="Keys of nodes stay on the nodes; see docs/sources.md.")
 

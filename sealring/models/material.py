@@ -22,6 +22,11 @@ class MaterialRef(Input):
         "(version 2) and path in it, `kv/cassandra/prod`.",
     )
     digest: Sha256 | None = Field(None, description="SHA-256 over the generations of all nodes; pins the content.")
+    take: Literal["all", "trust", "identity"] = Field(
+        "all",
+        description="Set by a CA rotation. trust: what a node has in force, with the delivery's authorities beside its "
+        "own; identity: the delivery's leaf, chain and key, with the authorities of both.",
+    )
 
 
 class CertificateFacts(Fact):
@@ -45,6 +50,28 @@ class NodeMaterial(Fact):
     generation: Sha256
     leaf: CertificateFacts
     trust: tuple[Sha256, ...] = Field((), description="Fingerprints of the authorities the node shall trust.")
+
+
+class NodeRotation(Fact):
+    """What one node is to have in force, stage by stage of a CA rotation."""
+
+    address: str
+    trust: Sha256 = Field(description="Generation: the identity of now, the authorities of now and of the delivery.")
+    identity: Sha256 = Field(description="Generation: the identity of the delivery, the authorities of both.")
+    final: Sha256 = Field(description="Generation: the delivery as it is.")
+    leaf_now: Sha256
+    leaf_new: Sha256
+
+
+class RotationMaterial(Fact):
+    """A delivery of a new authority, looked at beside what the nodes have in force."""
+
+    ref: MaterialRef
+    nodes: tuple[NodeRotation, ...]
+    adds: bool = Field(description="Some node would refuse a delivered leaf today: trust must come first.")
+    drops: bool = Field(description="The delivery leaves out an authority, or would refuse a leaf of today.")
+    authorities: tuple[str, ...] = Field((), description="Those that are left out: subject and fingerprint.")
+    findings: tuple[Finding, ...] = ()
 
 
 class ResolvedMaterial(Fact):

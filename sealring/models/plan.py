@@ -9,7 +9,11 @@ from sealring.models.cluster import NodeRef, RolloutSettings
 from sealring.models.material import MaterialRef
 from sealring.models.schedule import Forecast, Proof, Way, digest_of
 
-Goal = Literal["deploy", "rollback"]
+Goal = Literal["deploy", "rollback", "rotate-ca"]
+
+StageKind = Literal["deploy", "trust", "identity", "drop"]
+"""deploy: the whole change at once. The others are those of a CA rotation, in this order: trust both authorities,
+present the new leaf, drop the old authority."""
 
 
 class Target(Fact):
@@ -40,6 +44,13 @@ class Stage(Fact):
     name: str
     waves: tuple[Wave, ...]
     hold: bool = Field(False, description="After it a person looks, and resumes.")
+    kind: StageKind = "deploy"
+    material: MaterialRef | None = Field(None, description="What its nodes take of the delivery; None: as the plan's.")
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """In order of activation."""
+        return tuple(target for wave in self.waves for target in wave.targets)
 
 
 class Plan(Fact):
@@ -63,8 +74,12 @@ class Plan(Fact):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """All targets in order of activation."""
-        return tuple(target for wave in self.waves for target in wave.targets)
+        """What each node shall serve in the end, in order of the nodes' first activation."""
+        return tuple({target.node.address: target for stage in self.stages for target in stage.targets}.values())
+
+    def stage_of(self, wave: int) -> Stage:
+        """The stage that a wave belongs to; waves are counted from 0 through all stages."""
+        return [stage for stage in self.stages for _ in stage.waves][wave]
 
     @property
     def digest(self) -> str:

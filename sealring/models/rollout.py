@@ -10,9 +10,9 @@ from sealring.models.base import Address, Fact, Input, Line, Many, Sha256
 from sealring.models.checks import objection_to
 from sealring.models.cluster import Apply, Batch, ClusterName, NodeRef, RolloutSettings, Strategy, formerly_wave
 from sealring.models.evidence import BLOCKING, Finding, Served, Verification
-from sealring.models.material import MaterialRef, ResolvedMaterial
+from sealring.models.material import MaterialRef, ResolvedMaterial, RotationMaterial
 from sealring.models.node import ClusterView, Generation
-from sealring.models.plan import Goal, Plan, Target
+from sealring.models.plan import Goal, Plan, StageKind, Target
 from sealring.models.problem import Problem
 from sealring.models.waiver import Waive, Waiver
 
@@ -22,7 +22,7 @@ class RolloutRequest(Input):
 
     cluster: ClusterName
     goal: Goal = "deploy"
-    material: MaterialRef | None = Field(None, description="Needed to deploy; a rollback takes none.")
+    material: MaterialRef | None = Field(None, description="Needed to deploy and to rotate; a rollback takes none.")
     nodes: tuple[Address, ...] = Field((), max_length=Many, description="Only these addresses; empty: all nodes.")
     dry_run: bool = Field(False, description="Stop after the plan; nothing on any node changes.")
     apply: Apply | None = Field(None, description="Overrides the cluster file.")
@@ -35,6 +35,11 @@ class RolloutRequest(Input):
         max_length=100,
         description="Checks whose failure shall not block: `material.trusted-by-peers`; none that is a blocker "
         "(docs/checks.md). Kept in the report.",
+    )
+    old_authority: Literal["ask", "drop", "keep"] = Field(
+        "ask",
+        description="Of rotate-ca, when every node serves the new leaf. ask: a person decides whether the old "
+        "authority is dropped; drop: it is, once nothing is seen to need it; keep: both stay trusted.",
     )
     requester: Line = ""
     reason: Line = ""
@@ -58,8 +63,10 @@ class RolloutRequest(Input):
 
     @model_validator(mode="after")
     def _material_goes_with_deploy(self) -> "RolloutRequest":
-        if (self.material is None) == (self.goal == "deploy"):
-            raise ValueError("material: needed when goal is deploy, and only then")
+        if (self.material is None) != (self.goal == "rollback"):
+            raise ValueError("material: needed when goal is deploy or rotate-ca, and only then")
+        if self.material is not None and self.material.take != "all":
+            raise ValueError("material.take: leave it out, a CA rotation sets it")
         return self
 
 
@@ -67,7 +74,9 @@ class NodeOrder(Fact):
     """Everything an activity must know about the node it works on."""
 
     cluster: ClusterName
-    rollout: str = Field(description="Run id of the rollout: the token of intents on the node.")
+    rollout: str = Field(
+        description="Token of intents on the node: the run id; in a CA rotation with `/` and the kind of its stage."
+    )
     target: Target
     material: MaterialRef | None = Field(None, description="None in a rollback: the generation is on the node.")
     waive: tuple[Waive, ...] = ()
@@ -282,6 +291,16 @@ class PlanQuestion(Fact):
     request: RolloutRequest
     view: ClusterView
     material: ResolvedMaterial | None = None
+    rotation: RotationMaterial | None = None
+
+
+class BarrierQuestion(Fact):
+    """Does what a stage of a CA rotation was for hold on every node of the ring, as far as it can be seen?"""
+
+    cluster: ClusterName
+    before: StageKind | Literal["end"] = Field(description="The stage that may begin when it holds; end: none is left.")
+    material: MaterialRef
+    targets: tuple[Target, ...] = Field(description="What nodes are to have in force now, those that were worked on.")
 
 
 class RingQuestion(Fact):

@@ -77,6 +77,7 @@ class RolloutStatus(Fact):
     phase: Phase
     waiting_for: str = Field("", description="What must happen next, in words.")
     commands: tuple[str, ...] = Field((), description="Commands that steer it from here.")
+    stage: str = Field("", description="Name of the stage in hand, where there are several.")
     wave: int = Field(0, description="Number of the wave in hand, from 1; 0 before the first.")
     waves: int = 0
     nodes: tuple[NodeStatus, ...] = ()

@@ -119,6 +119,6 @@ class TrustQuestion(Fact):
     """Could all talk to all in every state of this plan? The generations of its targets are on the nodes' disks."""
 
     cluster: ClusterName
-    nodes: tuple[NodeRef, ...] = Field(description="Every node of the ring, those outside the plan too.")
+    nodes: tuple[NodeRef, ...] = Field((), description="Every node of the ring; empty: as the ring says by then.")
     plan: Plan
     until: AwareDatetime = Field(description="When the rollout is over, with margin, by its forecast.")

@@ -66,7 +66,8 @@ def trusted_by(
         check=check,
         verdict=Verdict.FAIL,
         message=f"the peer would refuse {leaf}: {reason}",
-        remedy="Deliver a leaf of an authority that this peer trusts, or give the peer that authority first.",
+        remedy="Deliver a leaf of an authority that this peer trusts. For another one `sealring ca rotate` gives "
+        "it to every node first.",
         actor=Actor.PKI_ADMIN,
         node=peer,
     )

@@ -6,6 +6,9 @@ from sealring.models.base import Fact
 from sealring.models.plan import Plan
 from sealring.models.schedule import Schedule
 
+Work = tuple[str, str]
+"""A node's address and the generation it gets: in a rotation it comes more than once."""
+
 
 class Difference(Fact):
     """Of a new plan from an old one. Addresses and sentences."""
@@ -65,10 +68,10 @@ def _milder(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
     return before[0] == after[0] and before[2:] == after[2:] and not after[1]
 
 
-def _members(plan: Plan | Schedule) -> list[tuple[str, ...]]:
+def _members(plan: Plan | Schedule) -> list[list[Work]]:
     if isinstance(plan, Plan):
-        return [tuple(target.node.address for target in wave.targets) for wave in plan.waves]
-    return [wave.nodes for wave in plan.waves]
+        return [[(target.node.address, target.generation) for target in wave.targets] for wave in plan.waves]
+    return [[(address, "") for address in wave.nodes] for wave in plan.waves]
 
 
 def _holds(plan: Plan | Schedule) -> list[tuple[int, bool]]:
@@ -82,12 +85,12 @@ def _holds(plan: Plan | Schedule) -> list[tuple[int, bool]]:
 
 def _refines(old: Plan | Schedule, new: Plan | Schedule) -> bool:
     """Every new wave is a part of one old wave, in the old order, behind no fewer holds."""
-    place = {address: number for number, wave in enumerate(_members(old)) for address in wave}
+    place = {work: number for number, wave in enumerate(_members(old)) for work in wave}
     members, holds, old_holds = _members(new), _holds(new), _holds(old)
-    flat = [address for wave in members for address in wave]
+    flat = [work for wave in members for work in wave]
     if len(flat) != len(set(flat)) or not set(flat) <= set(place):
         return False
-    parents = [{place[address] for address in wave} for wave in members]
+    parents = [{place[work] for work in wave} for wave in members]
     if any(len(parent) != 1 for parent in parents):
         return False
     numbers = [min(parent) for parent in parents]
@@ -107,12 +110,12 @@ def _as_decided(old: Plan | Schedule, new: Plan | Schedule) -> bool:
 def _waves(old: Plan | Schedule, new: Plan | Schedule) -> list[str]:
     before, after = _members(old), _members(new)
     told = [] if len(before) == len(after) else [f"{len(before)} waves before, {len(after)} now"]
-    then = {address: number for number, wave in enumerate(before, 1) for address in wave}
-    now = {address: number for number, wave in enumerate(after, 1) for address in wave}
+    then = {work: number for number, wave in enumerate(before, 1) for work in wave}
+    now = {work: number for number, wave in enumerate(after, 1) for work in wave}
     moved: dict[tuple[int, int], list[str]] = {}
-    for address, number in now.items():
-        if address in then and then[address] != number:
-            moved.setdefault((then[address], number), []).append(address)
+    for work, number in now.items():
+        if work in then and then[work] != number:
+            moved.setdefault((then[work], number), []).append(work[0])
     return told + [f"from wave {a} to wave {b}: {', '.join(them)}" for (a, b), them in sorted(moved.items())]
 
 

@@ -6,13 +6,14 @@ from datetime import datetime
 from sealring.errors import Actor, refuse
 from sealring.models.base import short
 from sealring.models.cluster import NodeRef, RolloutSettings
-from sealring.models.material import ResolvedMaterial
+from sealring.models.material import ResolvedMaterial, RotationMaterial
 from sealring.models.node import ClusterView, NodeView
-from sealring.models.plan import Plan, Target
+from sealring.models.plan import Plan, Target, Wave
 from sealring.models.rollout import PlanQuestion, RolloutRequest
-from sealring.models.schedule import Schedule
+from sealring.models.schedule import Forecast, Schedule
 from sealring.models.topology import RingNode, Topology
 from sealring.models.waiver import Waiver
+from sealring.planning.rotation import point_of_no_return, rotation_stages
 from sealring.planning.schedule import schedule, unproven
 from sealring.planning.waivers import in_force, waived_keyspaces, weigh
 from sealring.planning.waves import refusal_of, stages_of
@@ -34,10 +35,12 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings, topology: Topol
     rules = _rules(request, settings)
     chosen = _changed_last(view) if request.goal == "rollback" and not request.nodes else _chosen(view, request.nodes)
     _refuse_degraded(view)
+    ring = tuple(node.node for node in view.nodes)
+    if question.rotation is not None:
+        return _rotation(question, question.rotation, rules, chosen, topology)
     if material is not None:
         _refuse_bad_material(material, request.waive, view.observed_at)
-    ring = tuple(node.node for node in view.nodes)
-    targets = tuple(_target(node, request, material, rules, ring, view.observed_at) for node in chosen)
+    targets = tuple(_target(node, _generation(node, material, view.observed_at), rules, ring) for node in chosen)
     served = {node.node.address for node, target in zip(chosen, targets, strict=True) if _serves(node, target)}
     work = tuple(target for target in targets if target.node.address not in served)
     made = _schedule(view, topology, work, rules, in_force(request.waive, view.observed_at))
@@ -54,6 +57,57 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings, topology: Topol
         topology=made.topology,
         lower_bound=made.lower_bound,
         forecast=made.forecast,
+    )
+
+
+def _rotation(
+    question: PlanQuestion,
+    material: RotationMaterial,
+    rules: RolloutSettings,
+    chosen: tuple[NodeView, ...],
+    topology: Topology | None,
+) -> Plan:
+    view, waivers = question.view, question.request.waive
+    _refuse_bad_material(material, waivers, view.observed_at)
+    ring = tuple(node.node for node in view.nodes)
+    made: list[Schedule] = []
+
+    def form(targets: tuple[Target, ...]) -> tuple[Wave, ...]:
+        made.append(_schedule(view, topology, targets, rules, in_force(waivers, view.observed_at)))
+        if made[-1].infeasible:
+            raise refusal_of(made[-1].infeasible)
+        return tuple(wave for stage in stages_of(made[-1], targets, "") for wave in stage.waves)
+
+    stages, unchanged = rotation_stages(
+        material, chosen, lambda node, generation, leaf: _target(node, (generation, leaf), rules, ring), form
+    )
+    work = tuple(target for stage in stages for target in stage.targets)
+    risks = (risk for each in made for risk in each.risks)
+    return Plan(
+        cluster=question.request.cluster,
+        goal="rotate-ca",
+        material=material.ref,
+        stages=stages,
+        unchanged=unchanged,
+        risks=tuple(
+            dict.fromkeys((*(f"WAIVED: {w}" for w in waivers), *point_of_no_return(material), *risks, *_risks(work)))
+        ),
+        rules=rules,
+        topology=made[0].topology if made else "",
+        lower_bound=sum(each.lower_bound for each in made),
+        forecast=_together([each.forecast for each in made]),
+    )
+
+
+def _together(forecasts: list[Forecast]) -> Forecast | None:
+    """Of stages that follow each other."""
+    if not forecasts:
+        return None
+    return Forecast(
+        seconds=sum(f.seconds for f in forecasts),
+        least=sum(f.least for f in forecasts),
+        most=sum(f.most for f in forecasts),
+        source=forecasts[0].source,
     )
 
 
@@ -137,7 +191,9 @@ def _refuse_degraded(view: ClusterView) -> None:
         )
 
 
-def _refuse_bad_material(material: ResolvedMaterial, waivers: tuple[Waiver, ...], now: datetime) -> None:
+def _refuse_bad_material(
+    material: ResolvedMaterial | RotationMaterial, waivers: tuple[Waiver, ...], now: datetime
+) -> None:
     failed = weigh(material.findings, waivers, now).standing
     if failed:
         raise refuse(
@@ -149,15 +205,9 @@ def _refuse_bad_material(material: ResolvedMaterial, waivers: tuple[Waiver, ...]
         )
 
 
-def _target(
-    view: NodeView,
-    request: RolloutRequest,
-    material: ResolvedMaterial | None,
-    rules: RolloutSettings,
-    ring: tuple[NodeRef, ...],
-    now: datetime,
-) -> Target:
-    generation, leaf = _generation(view, material, now)
+def _target(view: NodeView, served: tuple[str, str], rules: RolloutSettings, ring: tuple[NodeRef, ...]) -> Target:
+    """The target of a node that shall serve a generation and its leaf."""
+    generation, leaf = served
     restart_because = ("this Cassandra has no hot reload",) if view.reload == "none" else view.restart_because
     restart = rules.apply == "restart" or (rules.apply == "auto" and bool(restart_because))
     if rules.apply == "reload" and restart_because:

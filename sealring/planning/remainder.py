@@ -21,7 +21,7 @@ class Remainder:
 def remainder(plan: Plan, waves_done: int, view: ClusterView) -> Remainder:
     """What is left of a plan on a ring as it is now. Nodes that joined were not prepared: they are left alone."""
     left = _split(plan, waves_done)[1]
-    addresses = [target.node.address for stage in left for wave in stage.waves for target in wave.targets]
+    addresses = list(dict.fromkeys(target.node.address for stage in left for target in stage.targets))
     present = {seen.node.address for seen in view.nodes}
     planned = {target.node.address for target in plan.targets} | set(plan.unchanged)
     gone = [
@@ -52,7 +52,9 @@ def joined(old: Plan, waves_done: int, newer: Plan) -> Plan:
         for wave in stage.waves:
             number += 1
             waves.append(wave.model_copy(update={"name": f"wave {number}"}))
-        if waves:
+        if waves and stages and stages[-1].kind == stage.kind and stages[-1].material == stage.material:
+            stages[-1] = stages[-1].model_copy(update={"waves": (*stages[-1].waves, *waves)})
+        elif waves:
             stages.append(stage.model_copy(update={"waves": tuple(waves)}))
     unchanged = tuple(sorted({*old.unchanged, *newer.unchanged}))
     return newer.model_copy(update={"stages": tuple(stages), "unchanged": unchanged})
@@ -60,8 +62,9 @@ def joined(old: Plan, waves_done: int, newer: Plan) -> Plan:
 
 def with_other_content(left: Plan, newer: Plan) -> list[str]:
     """Addresses that would get another generation than the one that is on their disks."""
-    prepared = {target.node.address: target.generation for target in left.targets}
-    return [t.node.address for t in newer.targets if prepared.get(t.node.address, t.generation) != t.generation]
+    planned = {(t.node.address, t.generation) for stage in left.stages for t in stage.targets}
+    found = [t.node.address for s in newer.stages for t in s.targets if (t.node.address, t.generation) not in planned]
+    return list(dict.fromkeys(found))
 
 
 def narrowed(wave: Wave, unproven: Collection[str]) -> Wave:

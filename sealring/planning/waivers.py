@@ -23,8 +23,8 @@ class Weighed:
 def weigh(findings: Iterable[Finding], waivers: tuple[Waiver, ...], now: datetime) -> Weighed:
     """Which findings block now.
 
-    A waiver stands in for an answer that could not be had, never against one: of proof (`verify.*`) only what was
-    inconclusive can be waived. A blocker (`sealring.models.checks`) stands whatever is waived.
+    A waiver stands in for an answer that could not be had, never against one: of proof (`verify.*`, `barrier.*`) only
+    what was inconclusive can be waived. A blocker (`sealring.models.checks`) stands whatever is waived.
 
     Args:
         findings: of one step.
@@ -75,7 +75,7 @@ def _expired(which: str) -> SealringError:
 def _may(finding: Finding) -> bool:
     if severity_of(finding.check) is Severity.BLOCKER:
         return False
-    return finding.verdict is Verdict.INCONCLUSIVE or not finding.check.startswith("verify.")
+    return finding.verdict is Verdict.INCONCLUSIVE or not finding.check.startswith(("verify.", "barrier."))
 
 
 def _note(finding: Finding, waiver: Waiver, *, used: bool) -> Finding:

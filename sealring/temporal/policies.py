@@ -74,6 +74,9 @@ OBSERVE = _reading(timedelta(minutes=3), timedelta(minutes=15))
 SIMULATE = _reading(timedelta(minutes=15), timedelta(minutes=45))
 """Read the stores of every node, some at a time, then compute: a second for 300 nodes."""
 
+BARRIER = _reading(timedelta(minutes=20), timedelta(hours=1))
+"""Every node of the ring: its files, and new connections to it from several peers."""
+
 INSPECT = _reading(timedelta(minutes=3), timedelta(minutes=20))
 """Read one node: login, one script, a few files. The budget outlives a reboot of the node or of a jump host."""
 

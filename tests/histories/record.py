@@ -9,11 +9,13 @@ from pathlib import Path
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.testing import WorkflowEnvironment
 
+from sealring.models.steering import RING, Resolution
 from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.plugin import sealring_plugin
 from tests.conftest import STARTING, installed_program
+from tests.workflow.authorities import RotatingRing
 from tests.workflow.fakes import FakeRing, dead, distrusted
-from tests.workflow.story import deploy, serving, start
+from tests.workflow.story import deploy, serving, start, until
 from tests.workflow.test_issuing import FakePki, issue
 from tests.workflow.test_issuing import serving as issuing
 from tests.workflow.test_preflight import FakeLooks, preflight, target
@@ -50,6 +52,7 @@ async def main() -> None:
                     ("activation", f"tls-node/{name}/127.0.0.{2 if name == 'rolled-back' else 1}"),
                 ):
                     await keep(environment.client, identity, f"{name}.{kind}")
+        await rotation(environment)
         async with issuing(environment, FakeRing(), FakePki("127.0.0.2")):
             await issue(environment, {"cluster": "by-node", "path": "/d/june"}, identity="tls-issue/by-node")
             await keep(environment.client, "tls-issue/by-node", "by-node.issue")
@@ -60,6 +63,17 @@ async def look(environment: WorkflowEnvironment) -> None:
     """A preflight, with a node that is away."""
     await preflight(environment, FakeLooks(3, target(1).node.address), "looked-at")
     await keep(environment.client, "tls-preflight/looked-at", "looked-at.preflight")
+
+
+async def rotation(environment: WorkflowEnvironment) -> None:
+    """All three stages, with a person's yes before the last."""
+    request = {"cluster": "rotated", "goal": "rotate-ca", "material": {"path": "b"}}
+    async with serving(environment, RotatingRing(nodes=2)):
+        handle = await start(environment, request)
+        await until(handle, lambda status: status.decision is not None)
+        await handle.execute_update("resolve", Resolution(node=RING, action="go-on"))
+        await handle.result()
+        await keep(environment.client, handle.id, "rotated.rollout")
 
 
 async def keep(client: Client, identity: str, name: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from activities.material import MaterialActivities
-from activities.prepare import load
 from activities.rings import Rings
+from activities.rotation import load_planned
 from lab import openbao, state
 from sealring.errors import ErrorClass, SealringError
 from sealring.models.material import MaterialRef
@@ -19,6 +19,7 @@ from sealring.models.node import ClusterView, NodeView
 from sealring.models.plan import Target
 from sealring.models.rollout import MaterialQuestion, NodeOrder
 from sealring.models.vault import VaultSettings
+from sealring.pki.material import Material
 from tests.sources.conftest import DELIVERY, NODE, Bao
 
 REF = MaterialRef(provider="vault", path=DELIVERY)
@@ -31,6 +32,10 @@ async def rings(approle: VaultSettings, tmp_path: Path) -> AsyncIterator[Rings]:
     rings = Rings(tmp_path)
     yield rings
     await rings.close()
+
+
+async def nothing() -> Material:
+    raise AssertionError("a whole delivery needs nothing of the node")
 
 
 async def planned(rings: Rings, ref: MaterialRef = REF) -> tuple[MaterialRef, NodeOrder]:
@@ -66,12 +71,12 @@ async def test_a_vault_killed_after_planning_is_waited_for_and_gives_what_was_pl
     vault = rings.vault(rings.file("prod"))
     try:
         with pytest.raises(SealringError) as caught:
-            await load(order, vault)
+            await load_planned(order, vault, nothing)
         assert (caught.value.error_class, caught.value.node) == (ErrorClass.RETRY, NODE.address)
     finally:
         openbao.launch(bao.server)
         openbao.unseal(bao.server)
-    material = await load(order, vault)
+    material = await load_planned(order, vault, nothing)
     assert rings.vault(rings.file("prod")) is vault, "the token is kept between activities"
     assert "PRIVATE" not in repr(material)
 
@@ -82,7 +87,7 @@ async def test_what_was_planned_and_is_gone_is_refused(bao: Bao, rings: Rings, p
     bao.put(place)
     openbao.write(bao.server, place.replace("kv/", "kv/destroy/", 1), {"versions": [1]})
     with pytest.raises(SealringError, match=r"\[material.changed\]"):
-        await load(order, rings.vault(rings.file("prod")))
+        await load_planned(order, rings.vault(rings.file("prod")), nothing)
 
 
 async def test_a_pinned_reference_to_other_content_is_refused(bao: Bao, rings: Rings, place: str) -> None:

@@ -105,6 +105,15 @@ def test_the_plan_shows_who_how_why_and_who_looks() -> None:
         assert part in shown, part
 
 
+def test_a_plan_of_several_stages_names_each() -> None:
+    wave = Wave(name="wave 1", targets=(TARGET,), because="one node of a rack")
+    stages = tuple(Stage(name=name, waves=(wave,), kind="trust") for name in ("first aim", "second aim"))
+    shown = drawn(show_plan(Plan(cluster="lab", goal="rotate-ca", stages=stages)))
+    assert "stage: first aim" in shown
+    assert "stage: second aim" in shown
+    assert "1 nodes in 2 waves" in shown
+
+
 @pytest.mark.criterion("G4", "H13")
 def test_the_report_shows_problems_findings_and_the_matrix() -> None:
     finding = Finding(
@@ -189,6 +198,7 @@ def test_exit_codes_tell_mistake_from_weather(capsys: pytest.CaptureFixture[str]
         (("rollout", "start", "lab", "-m", "/d", "--failure-budget", "-1"), "failure_budget"),
         (("rollout", "start", "lab", "-m", "/d", "--apply", "hope"), "apply"),
         (("rollout", "start", "a/b", "-m", "/d"), "cluster"),
+        (("ca", "rotate", "lab", "-m", "/d", "--old-authority", "burn"), "old_authority"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line_with_the_field_s_name(

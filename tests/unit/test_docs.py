@@ -85,6 +85,7 @@ AREAS = frozenset(
     [
         "activity",
         "apply",
+        "barrier",
         "cluster",
         "codec",
         "codec-server",
@@ -104,6 +105,7 @@ AREAS = frozenset(
         "ring",
         "rollback",
         "rollout",
+        "rotation",
         "settings",
         "settle",
         "ssh",
@@ -171,7 +173,7 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_command_and_exit_code_is_documented() -> None:
     text = (DOCS / "cli.md").read_text()
-    for group in ("cluster", "material", "rollout", "worker"):
+    for group in ("ca", "cluster", "material", "rollout", "worker"):
         shown = CliRunner().invoke(app, [group, "--help"]).output
         for command in re.findall(r"^\s{2}([a-z]+)\s{2,}", shown, re.MULTILINE):
             assert f"{command}" in text, f"{group} {command}"

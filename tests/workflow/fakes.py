@@ -92,6 +92,10 @@ class FakeRing:
         """What was done to a node, in order."""
         return [step for step, where in self.calls if where == address]
 
+    def leaf(self, generation: str) -> str:
+        """The leaf's fingerprint of a generation."""
+        return leaf_of(generation)
+
     # -- the parts
 
     async def _enter(self, step: str, address: str) -> Any:
@@ -116,7 +120,7 @@ class FakeRing:
         )
 
     def _generation(self, identity: str | None) -> Generation | None:
-        return Generation(id=identity, leaf_sha256=leaf_of(identity), not_after=FAR_OFF) if identity else None
+        return Generation(id=identity, leaf_sha256=self.leaf(identity), not_after=FAR_OFF) if identity else None
 
     @activity.defn
     async def observe_cluster(self, question: ClusterQuestion) -> ClusterView:
@@ -129,7 +133,7 @@ class FakeRing:
                 normal=True,
                 current=self._generation(self.on_disk[address]),
                 previous=self._generation(self.previous.get(address)),
-                served=(leaf_of(self.serving[address]),),
+                served=(self.leaf(self.serving[address]),),
                 reload="forced",
             )
             for address in self.nodes
@@ -186,7 +190,7 @@ class FakeRing:
             MatrixRow(
                 address=t.node.address,
                 intended=t.leaf_sha256,
-                on_disk=leaf_of(self.on_disk[t.node.address]),
+                on_disk=self.leaf(self.on_disk[t.node.address]),
                 served=(self._served(t.node.address),),
             )
             for t in question.targets
@@ -195,7 +199,7 @@ class FakeRing:
 
     def _served(self, address: str) -> Served:
         listener = Listener(kind="native", address=address, port=9042)
-        return Served(listener=listener, vantage="worker", leaf_sha256=leaf_of(self.serving[address]))
+        return Served(listener=listener, vantage="worker", leaf_sha256=self.leaf(self.serving[address]))
 
     @activity.defn
     async def validate_node(self, order: NodeOrder) -> Readiness:
@@ -255,7 +259,7 @@ class FakeRing:
         answer = await self._enter("verify_node", address)
         if isinstance(answer, Verification):
             return answer
-        good = leaf_of(self.serving[address]) == order.leaf_sha256
+        good = self.leaf(self.serving[address]) == order.leaf_sha256
         verdict = Verdict.PASS if good else Verdict.FAIL
         finding = Finding(check="verify.served", verdict=verdict, message="leaf compared", node=address)
         return Verification(verdict=verdict, findings=(finding,), served=(self._served(address),))

@@ -10,15 +10,17 @@ from temporalio import activity
 
 import workflows
 from activities.activate import ActivateActivities
+from activities.barrier import BarrierActivities
 from activities.cluster import ClusterActivities
 from activities.issuing import IssueActivities
 from activities.material import MaterialActivities
 from activities.planning import PlanningActivities
 from activities.preflight import PreflightActivities
 from activities.prepare import PrepareActivities
+from activities.rotation import RotationActivities
 from activities.trust import TrustActivities
 from activities.verify import VerifyActivities
-from tests.workflow.fakes import FakeRing
+from tests.workflow.authorities import RotatingRing
 from workflows import calls
 
 CLASSES = (
@@ -31,6 +33,8 @@ CLASSES = (
     PrepareActivities,
     ActivateActivities,
     VerifyActivities,
+    RotationActivities,
+    BarrierActivities,
 )
 SERVED = {
     name: method
@@ -63,7 +67,7 @@ def test_both_sides_use_the_same_models(name: str) -> None:
 
 
 def test_the_ring_in_memory_serves_the_same() -> None:
-    for function in FakeRing().activities:
+    for function in RotatingRing().activities:
         definition = activity._Definition.must_from_callable(function)
         assert definition.name in SERVED
         assert models_of(function) == models_of(SERVED[definition.name])

@@ -7,6 +7,7 @@ from sealring.temporal.attributes import register_search_attributes
 from sealring.temporal.keyring import Keyring
 from sealring.temporal.plugin import sealring_plugin
 from tests.conftest import STARTING
+from tests.workflow.authorities import RotatingRing
 from tests.workflow.fakes import FakeRing
 from tests.workflow.story import BY_RELOAD, deploy, serving, start
 
@@ -34,3 +35,26 @@ async def test_the_history_is_cut_between_waves(temporal_cli: str, keyring: Keyr
     assert [step for step, _ in ring.calls].count("make_plan") == 1
     assert [step for step, _ in ring.calls].count("observe_cluster") == 1
     assert report.started_at < described.start_time
+
+
+async def test_a_rotation_whose_history_is_cut_between_stages_and_inside_them_does_nothing_twice(
+    temporal_cli: str, keyring: Keyring
+) -> None:
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=temporal_cli,
+        dev_server_startup_timeout=STARTING,
+        dev_server_extra_args=["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=10"],
+        plugins=[sealring_plugin(keyring)],
+    )
+    ring = RotatingRing(nodes=2)
+    request = {"goal": "rotate-ca", "material": {"path": "b"}, "old_authority": "drop"}
+    async with environment:
+        await register_search_attributes(environment.client)
+        async with serving(environment, ring):
+            handle = await start(environment, {"cluster": "cut", **request})
+            report = await handle.result()
+    assert report.outcome is Phase.DONE
+    assert (ring.holds(), ring.violations) == ({("b", "b")}, [])
+    steps = [step for step, _ in ring.calls]
+    assert [steps.count(s) for s in ("make_plan", "transfer_material", "activate_generation")] == [1, 6, 6]
+    assert [where for step, where in ring.calls if step == "observe_barrier"] == ["identity", "drop", "end"]

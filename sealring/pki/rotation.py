@@ -1,0 +1,116 @@
+"""A new authority beside an old one: what a node has in force and a delivery, combined; and who accepts whom. Pure.
+
+Whatever a node has in force of the three generations of a rotation, combining it with the same delivery again gives the
+same three, or those that are left: so a rotation that was stopped anywhere goes on from what it finds.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sealring.pki.certificates import Certificates, fingerprint
+from sealring.pki.material import Material, generation_id
+from sealring.pki.trust import explain_path
+
+Take = Literal["all", "trust", "identity"]
+
+
+def combined(take: Take, delivered: Material, present: Material) -> Material:
+    """What a node gets of a delivery.
+
+    Args:
+        take: as `MaterialRef.take` says.
+        delivered: the node's material in the delivery.
+        present: what the node has in force.
+    """
+    if take == "all":
+        return delivered
+    trust = union(present.trust, delivered.trust)
+    return replace(present if take == "trust" else delivered, trust=trust)
+
+
+def union(*sets: Iterable[x509.Certificate]) -> Certificates:
+    """Each certificate once, in the order of first sight."""
+    return tuple({fingerprint(certificate): certificate for each in sets for certificate in each}.values())
+
+
+@dataclass(frozen=True)
+class Presented:
+    """A leaf with its chain, and the address that its listeners are dialled by; None where nobody compares."""
+
+    node: str
+    leaf: x509.Certificate
+    chain: Certificates
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Somebody would not accept a leaf."""
+
+    acceptor: str
+    presenter: str
+    reason: str
+
+
+def refusals(
+    presented: Sequence[Presented], trusting: Mapping[str, Sequence[x509.Certificate]], at: datetime
+) -> Iterator[Refused]:
+    """Every ordered pair of which one would not accept the other; each leaf is judged once by each distinct trust.
+
+    Args:
+        presented: what is presented, by whom.
+        trusting: authorities by the name of who trusts them.
+        at: the instant to judge at (aware).
+    """
+    groups: dict[frozenset[str], list[str]] = {}
+    for name, roots in trusting.items():
+        groups.setdefault(frozenset(map(fingerprint, roots)), []).append(name)
+    for names in groups.values():
+        roots = trusting[names[0]]
+        for each in presented:
+            reason = explain_path(each.leaf, each.chain, roots, at=at, address=each.address)
+            if reason:
+                yield from (Refused(name, each.node, reason) for name in names)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One node's material: in force, and delivered."""
+
+    node: str
+    present: Material
+    delivered: Material
+
+    def generations(self) -> tuple[str, str, str]:
+        """The ids of the generations of a rotation, in their order."""
+        takes: tuple[Take, ...] = ("trust", "identity", "all")
+        trust, identity, final = (generation_id(combined(take, self.delivered, self.present)) for take in takes)
+        return trust, identity, final
+
+
+def adds(pairs: Sequence[Pair], at: datetime) -> bool:
+    """Whether some node would refuse a delivered leaf today: then trust must come before identity."""
+    delivered = [Presented(pair.node, pair.delivered.leaf, pair.delivered.chain) for pair in pairs]
+    return any(refusals(delivered, {pair.node: pair.present.trust for pair in pairs}, at))
+
+
+def dropped(pairs: Sequence[Pair]) -> Certificates:
+    """Authorities in force whose name and key no delivered trust has: a renewal with the same key drops nothing."""
+    kept = {_authority(root) for pair in pairs for root in pair.delivered.trust}
+    return tuple(root for root in union(*(pair.present.trust for pair in pairs)) if _authority(root) not in kept)
+
+
+def drops(pairs: Sequence[Pair], at: datetime) -> bool:
+    """Whether the delivered trust leaves an authority out, or would refuse a leaf of today."""
+    present = [Presented(pair.node, pair.present.leaf, pair.present.chain) for pair in pairs]
+    return bool(dropped(pairs)) or any(refusals(present, {pair.node: pair.delivered.trust for pair in pairs}, at))
+
+
+def _authority(certificate: x509.Certificate) -> tuple[bytes, bytes]:
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return certificate.subject.public_bytes(), key
