@@ -1,6 +1,7 @@
 """One node, activated: the new generation put in force, served and proven, or the old one put back and proven."""
 
 import asyncio
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -16,20 +17,36 @@ with workflow.unsafe.imports_passed_through():
         NodeOutcome,
         NodeState,
         RestartOrder,
+        RingQuestion,
         VerifyOrder,
     )
     from sealring.models.steering import Command, NodeStep
-    from sealring.planning.waivers import weigh
+    from sealring.planning.waivers import in_force, weigh
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.doors import NO_PAYLOAD, one_argument, signalled
-    from workflows.problems import stop
+    from workflows.problems import blocking, stop
     from workflows.steps import Steps
 
 RELOAD = "apply.reload"
 """Failed: Cassandra said that it could not read the stores. A restart with them would not come up."""
 
 MOST_FINDINGS = 12  # of one verification, in a report that a thousand nodes share
+
+
+RECENT = timedelta(seconds=30)
+"""A look at the ring that is not older still counts: between the gate and a drain lie seconds, when nobody holds us."""
+
+PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
+
+
+class NotSpared(Exception):
+    """The replicas of this node are needed: others of their ranges are away."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Why."""
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 @workflow.defn(name="NodeActivation")
@@ -48,6 +65,7 @@ class NodeActivation:
         self.stopping = False
         self.methods: list[str] = []
         self.findings: tuple[Finding, ...] = ()
+        self.spared_at = workflow.now()  # the wave began with a look at the ring
 
     @workflow.run
     async def run(self, order: NodeOrder | None = None) -> NodeOutcome:
@@ -76,6 +94,8 @@ class NodeActivation:
             problem = problem_of(error)
             if problem.code == "node.busy":  # it belongs to another rollout: hands off
                 return self.outcome(NodeState.UNTOUCHED, problem=problem)
+        except NotSpared as needed:
+            problem = needed.problem
         return await self.take_back(problem)
 
     async def serve(self, generation: str, leaf_sha256: str, method: str) -> Verification:
@@ -100,11 +120,41 @@ class NodeActivation:
 
     async def restart(self) -> None:
         """Drain, then restart exactly once: the drained process's start time tells a repeated call that it is done."""
-        self.methods.append("restart")
         async with self.steps.step("drain"):
+            await self.still_spared()
+            self.methods.append("restart")
             drained = await calls.drain_node(self.order)
         async with self.steps.step("restart"):
             await calls.restart_node(RestartOrder(order=self.order, started_at=drained.started_at))
+
+    async def still_spared(self) -> None:
+        """A node that was held, or took long, rests on an old look: look again before its replicas go away.
+
+        A node that was restarted already is on its way back, whatever the others do.
+
+        Raises:
+            NotSpared: for longer than the ring's rules have patience.
+        """
+        since: datetime | None = None
+        address = self.order.node.address
+        while workflow.now() - self.spared_at > RECENT and "restart" not in self.methods:
+            asked = workflow.now()
+            waived = in_force(self.order.waive, asked)
+            question = RingQuestion(
+                cluster=self.order.cluster,
+                waive=waived,
+                fingerprint=self.order.topology,
+                restarts=(address,),
+                begun=True,
+            )
+            answer = await calls.check_ring(question)
+            if not answer.blocking and not answer.changed:
+                self.spared_at = asked
+                return
+            since = since or asked
+            if self.stop_wanted() or asked - since >= self.order.rules.ring_patience:
+                raise NotSpared(blocking(answer.blocking[0]) if answer.blocking else _moved(address))
+            await workflow.sleep(PAUSE, summary="wait until the replicas of this node can be spared")
 
     async def verify(self, generation: str, leaf_sha256: str) -> Verification:
         """Served or it did not happen."""
@@ -220,6 +270,14 @@ def _only_the_old_leaf(verification: Verification) -> bool:
     """Whether nothing is wrong but that some listener still shows another leaf: what a restart can mend."""
     bad = {f.check for f in verification.findings if f.verdict is Verdict.FAIL}
     return bad == {"verify.served"}
+
+
+def _moved(address: str) -> Problem:
+    return stop(
+        "ring.topology",
+        f"the ring changed while {address} was held: nothing proves any more that its replicas can be spared",
+        "start the rollout again: what remains is planned on the ring of then",
+    )
 
 
 def _untidy(problem: Problem) -> Finding:

@@ -77,6 +77,7 @@ class NodeChildren(Steered):
             material=stage.material or plan.material,
             waive=self.request.waive,
             rules=plan.rules,
+            topology=plan.topology,
             before=self.progress.outcomes[target.node.address].before,
         )
 

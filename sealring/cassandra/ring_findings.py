@@ -7,6 +7,7 @@ from sealring.models.node import ClusterView
 
 ENOUGH_OBSERVERS = 2
 OBSERVERS = "ring.observers"
+NODE_DOWN = "ring.node-down"
 
 
 def ring_findings(view: ClusterView) -> tuple[Finding, ...]:
@@ -20,9 +21,9 @@ def ring_findings(view: ClusterView) -> tuple[Finding, ...]:
 def _down(view: ClusterView) -> tuple[Finding, ...]:
     down = [node.node for node in view.nodes if not node.up]
     if not down:
-        return (_passed("ring.node-down", f"all {len(view.nodes)} nodes are seen up by {_seen_by(view)}"),)
+        return (_passed(NODE_DOWN, f"all {len(view.nodes)} nodes are seen up by {_seen_by(view)}"),)
     remedy = "bring the node back, or wait until its peers see it, before its replicas lose another copy"
-    return tuple(_failed("ring.node-down", f"not seen up by all of {_seen_by(view)}", remedy, node) for node in down)
+    return tuple(_failed(NODE_DOWN, f"not seen up by all of {_seen_by(view)}", remedy, node) for node in down)
 
 
 def _moving(view: ClusterView) -> tuple[Finding, ...]:

@@ -83,6 +83,7 @@ class NodeOrder(Fact):
     rules: RolloutSettings = RolloutSettings()
     start_timeout: timedelta = Field(timedelta(minutes=5), description="Of the cluster file: until the node is back.")
     before: Generation | None = Field(None, description="In force before the rollout: the way back.")
+    topology: str = Field("", description="Fingerprint of the topology that the plan was proven against, or empty.")
 
     @property
     def node(self) -> NodeRef:
@@ -311,6 +312,7 @@ class RingQuestion(Fact):
     fingerprint: str = Field("", description="Of the topology that was planned for; empty: the plan had none.")
     restarts: tuple[str, ...] = Field((), description="Addresses that the wave restarts together.")
     fallbacks: tuple[str, ...] = Field((), description="Addresses that are restarted if a reload does not convince.")
+    begun: bool = Field(False, description="The wave has begun: its own nodes may be down, so the proof alone counts.")
 
 
 class RingAnswer(Readiness):

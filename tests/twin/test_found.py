@@ -109,11 +109,6 @@ def test_a_broken_node_stays_broken_when_its_retry_is_refused() -> None:
     assert met > 2
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the gate looks before the wave, not before the drain: a held node drains hours later",
-)
 def test_a_replica_that_dies_while_a_node_is_held_before_its_drain_is_not_the_second_one_away() -> None:
     late = 0
     for stage in sound(apply="restart", strategy="rolling"):

@@ -10,9 +10,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from sealring.models.cluster import RolloutSettings
 from sealring.models.rollout import NodeState, Phase
-from sealring.models.steering import Resolution
+from sealring.models.steering import NodeStep, Resolution
 from sealring.models.topology import Topology
-from tests.workflow.fakes import FakeRing, blocking
+from tests.workflow.fakes import FakeRing, blocking, generation
 from tests.workflow.story import N1, N2, N3, deploy, ended, report_of, run, serving, start, until
 
 N4 = "127.0.0.4"
@@ -185,3 +185,38 @@ async def test_where_load_decides_what_remains_is_ordered_anew_before_each_wave(
         report = await handle.result()
     assert report.outcome is Phase.DONE
     assert flips(ring) == [N1, N3, N2]
+
+
+@pytest.mark.criterion("D6")
+@pytest.mark.parametrize("back", [True, False])
+async def test_a_node_that_was_held_is_drained_on_a_new_look_only(
+    temporal_skipping: WorkflowEnvironment, back: bool
+) -> None:
+    ring = known(ring_patience=600)
+    reached, go = ring.hold_at("activate_generation", N1)
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy(f"held-{back}", apply="restart", nodes=[N1]))
+        await reached.wait()
+        await handle.execute_update("pause", {})
+        go.set()
+        child = temporal_skipping.client.get_workflow_handle(f"tls-node/held-{back}/{N1}")
+        await until(child, lambda step: step.step == "held before drain", NodeStep)
+        ring.topology = topology(ring, down=(N2,))
+        await temporal_skipping.sleep(3600)
+        await handle.execute_update("resume", {})
+        if back:
+            await until(child, lambda step: step.step == "drain", NodeStep)
+            ring.topology = topology(ring)
+            report = await handle.result()
+        else:
+            report = report_of(await ended_of(handle))
+    (node,) = report.nodes
+    if back:
+        assert node.state is NodeState.SERVING
+        assert ring.steps(N1).count("restart_node") == 1
+        return
+    assert node.state is NodeState.ROLLED_BACK
+    assert node.problem is not None
+    assert node.problem.code == "ring.quorum"
+    assert not {"drain_node", "restart_node"} & set(ring.steps(N1)), "its replicas never went away"
+    assert ring.serving[N1] == generation("a", 0).id
