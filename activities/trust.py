@@ -23,6 +23,7 @@ from sealring.models.trust import ClientTrust, Identity, NodeTrust, TrustQuestio
 from sealring.pki.certificates import fingerprint, load_certificates, pem_blocks
 from sealring.pki.material import Material, generation_id
 from sealring.pki.simulation import simulate
+from sealring.sources.base import source_for
 
 ENGINE = "the engine (cql.ca, cql.certificate)"
 NAMED = 10
@@ -63,8 +64,8 @@ class TrustActivities:
     async def simulate_trust(self, question: TrustQuestion) -> Readiness:
         """Could all nodes, and the engine, talk to each other in every state of the plan, from now to its end?
 
-        Asked when the generations of the plan are on the nodes' disks. A node that cannot be read is a finding that
-        blocks: who it believes is not known.
+        The generations of the plan are on the nodes' disks, or in the delivery that the question names. A node that
+        cannot be read is a finding that blocks: who it believes is not known.
 
         Raises:
             SealringError: `cluster.*`, `cql.credentials`.
@@ -73,7 +74,7 @@ class TrustActivities:
         ring = question.nodes or tuple(seen.node for seen in (await self.rings.view(question.cluster)).nodes)
         collected = _Collected()
         client = _engine(cluster, collected)
-        await self._read_all(cluster, ring, question.plan, collected)
+        await self._read_all(cluster, ring, question, collected)
         report = await asyncio.to_thread(
             simulate,
             [collected.nodes[node.address].now for node in ring if node.address in collected.nodes],
@@ -86,19 +87,20 @@ class TrustActivities:
         unknown = {n.address: collected.unknown[n.address] for n in ring if n.address in collected.unknown}
         return Readiness(findings=(*findings(report), *_unknown(unknown)))
 
-    async def _read_all(self, cluster: ClusterFile, ring: Sequence[NodeRef], plan: Plan, collected: _Collected) -> None:
+    async def _read_all(
+        self, cluster: ClusterFile, ring: Sequence[NodeRef], question: TrustQuestion, collected: _Collected
+    ) -> None:
         """Every node, so many at once as preparation has; a second time where the first ended in what may pass."""
         planned: dict[str, set[Sha256]] = {node.address: set() for node in ring}
-        for target in (t for stage in plan.stages for t in stage.targets):
+        for target in (t for stage in question.plan.stages for t in stage.targets):
             planned.setdefault(target.node.address, set()).add(target.generation)
         at_once = asyncio.Semaphore(cluster.rollout.max_parallel)
 
         async def read(node: NodeRef) -> None:
             async with at_once:
                 try:
-                    collected.nodes[node.address] = await self._read(
-                        cluster.name, node, planned[node.address], collected
-                    )
+                    wanted = planned[node.address]
+                    collected.nodes[node.address] = await self._read(cluster, node, wanted, question, collected)
                     collected.unknown.pop(node.address, None)
                 except SealringError as error:
                     collected.unknown[node.address] = error
@@ -107,14 +109,21 @@ class TrustActivities:
         again = [node for node in ring if (e := collected.unknown.get(node.address)) and e.retryable]
         await asyncio.gather(*(read(node) for node in again))
 
-    async def _read(self, cluster: str, node: NodeRef, planned: set[Sha256], collected: _Collected) -> _Read:
-        async with self.rings.open(cluster, node) as bench:
+    async def _read(
+        self, cluster: ClusterFile, node: NodeRef, planned: set[Sha256], question: TrustQuestion, collected: _Collected
+    ) -> _Read:
+        async with self.rings.open(cluster.name, node) as bench:
             files = await bench.files_in_force()
             now = await asyncio.to_thread(bench.read_material, files)
             found = {generation_id(now): _trust_of(bench, now, collected)}
             for generation in planned - set(found):
-                manifest = await read_manifest(bench.host, bench.place, generation)
-                found[generation] = _trust_of(bench, await bench.kept(manifest), collected)
+                if question.material is None:
+                    manifest = await read_manifest(bench.host, bench.place, generation)
+                    material = await bench.kept(manifest)
+                else:
+                    source = source_for(question.material, self.rings.vault(cluster))
+                    material = await source.load(question.material, node, generation)
+                found[generation] = _trust_of(bench, material, collected)
             return _Read(found[generation_id(now)], found)
 
 

@@ -1,6 +1,7 @@
 """One ring, looked at before a rollout: every check on every node, and nothing changed."""
 
 import asyncio
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -8,15 +9,19 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from sealring.errors import refuse
     from sealring.models.evidence import Finding, Verdict
-    from sealring.models.plan import Target
+    from sealring.models.plan import Plan, Stage, Target, Wave
     from sealring.models.preflight import NodePreflight, PreflightReport, PreflightRequest, PreflightSurvey
     from sealring.models.rollout import NodeOrder
+    from sealring.models.trust import TrustQuestion
     from sealring.planning.waivers import refuse_expired, weigh
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.doors import one_argument
 
 ID = "tls-preflight"  # the workflow's id is `tls-preflight/<cluster>`: one at a time, and none waits for a rollout
+LASTS = timedelta(hours=2)
+"""What is delivered must outlast a rollout."""
+
 MOST_NODES_WITH_EVIDENCE = 50  # a payload may have 2 MB: of a larger ring, what passed is told by its code alone
 
 
@@ -42,13 +47,15 @@ class RingPreflight:
         survey = await calls.survey_ring(self.request)
         self.nodes = len(survey.targets)
         room = asyncio.Semaphore(survey.rules.max_parallel)
+        trust = asyncio.create_task(self.trust(survey))
         nodes = await asyncio.gather(*(self.node(target, survey, room) for target in survey.targets))
-        found = (*survey.findings, *(finding for node in nodes for finding in node.findings))
+        ring = (*survey.findings, *await trust)
+        found = (*ring, *(finding for node in nodes for finding in node.findings))
         weighed = weigh(found, self.request.waive, workflow.now())
         return PreflightReport(
             cluster=self.request.cluster,
             material=survey.material,
-            ring=survey.findings,
+            ring=ring,
             nodes=tuple(nodes),
             standing=weighed.standing,
             waived=self.request.waive,
@@ -57,6 +64,30 @@ class RingPreflight:
             finished_at=workflow.now(),
             requester=self.request.requester,
         )
+
+    async def trust(self, survey: PreflightSurvey) -> tuple[Finding, ...]:
+        """Who could not talk to whom with the delivery in force, in whatever order nodes get it."""
+        wave = Wave(name="the rollout", targets=survey.targets, because="any order")
+        plan = Plan(cluster=self.request.cluster, goal="deploy", stages=(Stage(name="any order", waves=(wave,)),))
+        question = TrustQuestion(
+            cluster=self.request.cluster, plan=plan, until=workflow.now() + LASTS, material=survey.material
+        )
+        try:
+            return (await calls.simulate_trust(question)).findings
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            problem = problem_of(error)
+            message = f"the simulation of trust gave no answer: [{problem.code}] {problem.message}"
+            return (
+                Finding(
+                    check="trust.unknown",
+                    verdict=Verdict.INCONCLUSIVE,
+                    message=message,
+                    remedy=problem.remedy,
+                    actor=problem.actor,
+                ),
+            )
 
     async def node(self, target: Target, survey: PreflightSurvey, room: asyncio.Semaphore) -> NodePreflight:
         """One node."""

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field
 
 from sealring.models.base import Fact, Sha256
 from sealring.models.cluster import ClusterName, ListenerKind, NodeRef
+from sealring.models.material import MaterialRef
 from sealring.models.plan import Plan
 
 TlsRole = Literal["server", "client"]
@@ -116,9 +117,12 @@ class TrustReport(Fact):
 
 
 class TrustQuestion(Fact):
-    """Could all talk to all in every state of this plan? The generations of its targets are on the nodes' disks."""
+    """Could all talk to all in every state of this plan?"""
 
     cluster: ClusterName
     nodes: tuple[NodeRef, ...] = Field((), description="Every node of the ring; empty: as the ring says by then.")
     plan: Plan
     until: AwareDatetime = Field(description="When the rollout is over, with margin, by its forecast.")
+    material: MaterialRef | None = Field(
+        None, description="A delivery that is not on the disks yet: what is planned is taken from there."
+    )

@@ -11,13 +11,14 @@ from temporalio.client import WorkflowFailureError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from sealring.errors import passing
+from sealring.errors import passing, refuse
 from sealring.models.cluster import NodeRef, RolloutSettings
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.material import MaterialRef
 from sealring.models.plan import Target
 from sealring.models.preflight import PreflightReport, PreflightRequest, PreflightSurvey
 from sealring.models.rollout import NodeOrder, Readiness
+from sealring.models.trust import TrustQuestion
 from sealring.temporal.failures import problem_of
 from sealring.temporal.policies import CONTROL_QUEUE, DEPLOY_QUEUE
 from workflows.preflight import MOST_NODES_WITH_EVIDENCE, RingPreflight
@@ -52,6 +53,14 @@ class FakeLooks:
         )
 
     @activity.defn
+    async def simulate_trust(self, question: TrustQuestion) -> Readiness:
+        assert question.material is not None
+        if self.away:
+            raise refuse("cql.credentials", "cql.ca cannot be used", "mend it")
+        good = Finding(check="trust.states", verdict=Verdict.PASS, message="all pairs")
+        return Readiness(findings=(good,))
+
+    @activity.defn
     async def preflight_alone(self, order: NodeOrder) -> Readiness:
         address = order.node.address
         if address == self.away:
@@ -69,7 +78,7 @@ class FakeLooks:
 
 @asynccontextmanager
 async def serving(environment: WorkflowEnvironment, looks: FakeLooks) -> AsyncIterator[None]:
-    activities: list[Callable[..., Any]] = [looks.survey_ring, looks.preflight_alone]
+    activities: list[Callable[..., Any]] = [looks.survey_ring, looks.simulate_trust, looks.preflight_alone]
     async with (
         Worker(environment.client, task_queue=CONTROL_QUEUE, workflows=[RingPreflight]),
         Worker(environment.client, task_queue=DEPLOY_QUEUE, activities=activities),
@@ -108,7 +117,9 @@ async def test_a_node_that_is_away_is_told_after_some_tries(temporal_skipping: W
     looks = FakeLooks(3, away)
     report = await preflight(temporal_skipping, looks, "away")
     assert looks.tries == 3
-    (finding,) = report.standing
+    trust, finding = report.standing
+    assert (trust.check, trust.verdict) == ("trust.unknown", Verdict.INCONCLUSIVE)
+    assert "[cql.credentials]" in trust.message
     assert (finding.check, finding.node) == ("node.reachable", away)
     assert "[ssh.refused]" in finding.message
     assert finding.remedy == "start sshd"
@@ -129,7 +140,7 @@ async def test_waivers_are_weighed_as_a_rollout_would(temporal_skipping: Workflo
 async def test_a_large_ring_keeps_only_the_codes_of_what_passed(temporal_skipping: WorkflowEnvironment) -> None:
     report = await preflight(temporal_skipping, FakeLooks(MOST_NODES_WITH_EVIDENCE + 1), "large")
     assert {node.passed for node in report.nodes} == {("node.stores",)}
-    assert {finding.verdict for finding in report.all_findings} == {Verdict.WARN}
+    assert {finding.verdict for node in report.nodes for finding in node.findings} == {Verdict.WARN}
     assert report.nodes[0].verdict_of("node.stores") is Verdict.PASS
 
 
