@@ -19,7 +19,10 @@ def show_plan(plan: Plan) -> RenderableType:
     nodes, waves = len(plan.targets), len(plan.waves)
     head = f"{plan.goal} on {plan.cluster}: {nodes} nodes in {waves} waves, plan {short(plan.digest)}"
     parts: list[RenderableType] = [Text(head, "bold"), *_bounds(plan.lower_bound, plan.forecast)]
+    unsafe_if = ""
     for stage in plan.stages:
+        if len(plan.stages) > 1:
+            parts.append(Text(f"stage: {stage.name}", "bold"))
         for wave in stage.waves:
             parts.append(Text(f"{wave.name}: {wave.because}"))
             table = Table(box=None, pad_edge=False, show_header=False)
@@ -29,7 +32,8 @@ def show_plan(plan: Plan) -> RenderableType:
                 peers = ", ".join(p.address for p in target.vantages)
                 seen = f"seen from {peers}" if peers else "no peer looks"
                 table.add_row("  ", node.address, place, target.apply, f"leaf {leaf}", f"{target.because}; {seen}")
-            parts += [table, *_proofs(wave.proof, wave.unsafe_if)]
+            parts += [table, *_proofs(wave.proof, wave.unsafe_if if wave.unsafe_if != unsafe_if else "")]
+            unsafe_if = wave.unsafe_if
         parts += _hold(stage.hold)
     if plan.unchanged:
         parts.append(Text(f"unchanged, serving it already: {', '.join(plan.unchanged)}"))

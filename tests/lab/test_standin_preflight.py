@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -48,8 +49,17 @@ def disks(spec: LabSpec) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def drafts() -> list[Path]:
-    return [path for folder in ("/dev/shm", "/tmp") for path in Path(folder).glob(".sealring-preflight.*")]
+def drafts() -> set[Path]:
+    return {path for folder in ("/dev/shm", "/tmp") for path in Path(folder).glob(".sealring-preflight.*")}
+
+
+def no_draft_stays() -> bool:
+    """Other rings on this computer may be looked at right now; what is left behind stays for good."""
+    left, deadline = drafts(), time.monotonic() + 60
+    while left and time.monotonic() < deadline:
+        time.sleep(0.2)
+        left &= drafts()
+    return not left
 
 
 def preflight(engine: Engine, delivery: Path, *words: str) -> tuple[int, PreflightReport]:
@@ -57,7 +67,7 @@ def preflight(engine: Engine, delivery: Path, *words: str) -> tuple[int, Preflig
     before = disks(engine.spec)
     done = engine.cli("preflight", "lab", "-m", str(delivery), "--json", *words)
     assert disks(engine.spec) == before
-    assert drafts() == []
+    assert no_draft_stays()
     assert done.stdout, done.stderr
     return done.returncode, PreflightReport.model_validate_json(done.stdout)
 
@@ -111,7 +121,7 @@ def test_each_nodes_bad_part_of_a_delivery_is_named(engine: Engine, whole_ring: 
     assert found[n1] == {"material.key-matches-leaf"}
     assert {"material.chain", "material.trusted-by-peers", "node.clients"} <= found[n2]
     assert "material.expired" in found[n3]
-    waive = [f"--waive={code}" for code in ("material.chain", "material.trusted-by-peers")]
+    waive = [f"--waive={code}" for code in ("material.chain", "material.trusted-by-peers", "trust.states")]
     code, report = preflight(engine, delivery, "-n", n2, *waive)
     assert (code, report.standing) == (Exit.DONE, ())
     assert {note.check for note in report.notes} == {"waiver.used"}
@@ -127,7 +137,9 @@ def test_a_blocker_cannot_be_waived_anywhere(engine: Engine, whole_ring: LabSpec
             done = engine.cli(*command, "-m", delivery, "--waive", code)
             assert done.returncode == Exit.MISTAKE
             assert code in done.stderr
-            assert "These may be waived: material." in done.stderr
+            allowed = done.stderr.partition("These may be waived: ")[2]
+            assert "material.chain," in allowed
+            assert "key-matches-leaf" not in allowed
 
 
 @pytest.mark.criterion("F6")
@@ -198,7 +210,7 @@ def test_a_store_password_that_does_not_open_is_a_blocker(engine: Engine, whole_
         configuration.write_text(plain)
         os.utime(configuration, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert code == Exit.REFUSED
-    assert [f.check for f in report.standing] == ["node.stores"]
+    assert [f.check for f in report.standing if f.node == n1.address] == ["trust.unknown", "node.stores"]
     assert "not the one" not in report.model_dump_json()
 
 
