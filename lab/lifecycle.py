@@ -28,6 +28,8 @@ def up(spec: LabSpec, progress: Progress = tools.silent, *, engine: bool = True)
         if hosts.ROLE not in running:
             hosts.start_hosts(spec, tools.sshd(progress))
             progress("the nodes' SSH servers answer")
+        if not engine and not spec.cluster_file.exists():
+            engines.configure_engine(spec)  # for workers that somebody else starts
         if engine and engines.ROLE not in running:
             engines.start_engine(spec)
             progress("sealring is up: Temporal server with its UI, codec server, workers")
