@@ -42,7 +42,7 @@ test: $(READY)
 	@$(PY) -m pytest -m "not long" -n 2 --dist loadscope $(ARGS)
 
 test-ring: $(READY)
-	@$(PY) -m pytest -m long $(ARGS)
+	@$(PY) -m pytest -m long -n 2 --dist loadscope $(ARGS)
 
 check: $(READY)
 	@$(VENV)/bin/ruff format --check .
