@@ -7,7 +7,7 @@ from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedErro
 
 with workflow.unsafe.imports_passed_through():
     from sealring.models.base import short
-    from sealring.models.plan import Target
+    from sealring.models.plan import Plan, Stage, Target
     from sealring.models.rollout import NodeOrder, NodeOutcome, NodeState, RolloutRun
     from sealring.temporal.failures import problem_of
     from workflows.activation import NodeActivation
@@ -68,11 +68,9 @@ class NodeChildren(Steered):
         plan = self.progress.plan
         assert plan is not None
         stage = plan.stage_of(self.progress.waves_done)
-        run = workflow.info().first_execution_run_id
         return NodeOrder(
             cluster=self.request.cluster,
-            # Each stage is a change of its own: a rollback takes the last one back.
-            rollout=run if stage.kind == "deploy" else f"{run}/{stage.kind}",
+            rollout=_change(plan, stage),
             target=target,
             material=stage.material or plan.material,
             waive=self.request.waive,
@@ -80,6 +78,17 @@ class NodeChildren(Steered):
             topology=plan.topology,
             before=self.progress.outcomes[target.node.address].before,
         )
+
+
+def _change(plan: Plan, stage: Stage) -> str:
+    """Each stage is a change of its own: a rollback takes the last one back.
+
+    What follows the run says which change of the ring it is: a rollout that was stopped, started again, goes on with it.
+    """
+    run, digest = workflow.info().first_execution_run_id, plan.material and plan.material.digest
+    if digest:
+        return f"{run}/{stage.kind}/{short(digest)}"
+    return run if stage.kind == "deploy" else f"{run}/{stage.kind}"
 
 
 def _summary(prefix: str, target: Target) -> str:

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import filterfalse
 from typing import Any, Literal
 
+from sealring.cassandra.cql import ours
 from sealring.errors import Actor
 from sealring.models.base import short
 from sealring.models.cluster import KnownClient, NodeRef
@@ -23,10 +25,8 @@ from sealring.pki.rotation import Pair, Presented, Refused, dropped, refusals
 Before = Literal["deploy", "trust", "identity", "drop", "end"]
 
 MOST_NAMED = 10
-CLIENTS = (
-    "SELECT username, driver_name, driver_version, address, ssl_enabled, connection_stage FROM system_views.clients"
-)
-"""Columns of 5.0.9. The table has neither a certificate nor a time: which connection is older than the new trust cannot
+CLIENTS = "SELECT * FROM system_views.clients"  # client_options only since 4.1
+"""The table has neither a certificate nor a time: which connection is older than the new trust cannot
 be seen there (measured)."""
 
 
@@ -134,7 +134,7 @@ def live_clients(rows: Mapping[str, Sequence[Mapping[str, Any]]], known: Sequenc
     owners = {client.role: client.owner for client in known}
     counted: Counter[tuple[str, str, str]] = Counter()
     for told in rows.values():
-        for row in told:
+        for row in filterfalse(ours, told):
             driver = " ".join(filter(None, (row.get("driver_name"), row.get("driver_version")))) or "unknown driver"
             tls = "" if row.get("ssl_enabled") else ", no TLS"
             counted[str(row.get("username") or "?"), driver + tls, str(row.get("address"))] += 1

@@ -14,8 +14,16 @@ from typing import Any
 
 from cassandra import AuthenticationFailed, DriverException, InvalidRequest, OperationTimedOut, Unauthorized
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.cluster import (
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    DefaultConnection,
+    ExecutionProfile,
+    NoHostAvailable,
+    Session,
+)
 from cassandra.policies import WhiteListRoundRobinPolicy
+from cassandra.protocol import StartupMessage
 from cassandra.query import dict_factory
 
 from sealring.cassandra.tls import no_password
@@ -30,6 +38,20 @@ Rows = tuple[Mapping[str, Any], ...]
 
 # The driver tells at length what we report ourselves, with a code.
 logging.getLogger("cassandra").setLevel(logging.CRITICAL)
+
+
+class _Named(DefaultConnection):  # type: ignore[misc]  # untyped
+    """Says in its STARTUP message whose it is: the driver's `application_name` goes to DataStax Insights only."""
+
+    def send_msg(self, msg: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(msg, StartupMessage):
+            msg.options["APPLICATION_NAME"] = APPLICATION
+        return super().send_msg(msg, *args, **options)
+
+
+def ours(row: Mapping[str, Any]) -> bool:
+    """Whether this row of `system_views.clients` is a connection of the engine's own; before 4.1 nobody can tell."""
+    return (row.get("client_options") or {}).get("APPLICATION_NAME") == APPLICATION
 
 
 class Conversation:
@@ -117,7 +139,7 @@ def _cluster(settings: CqlSettings, address: str) -> Cluster:
         schema_metadata_enabled=False,
         token_metadata_enabled=False,
         monitor_reporting_enabled=False,
-        application_name=APPLICATION,
+        connection_class=_Named,
         idle_heartbeat_interval=0,
         executor_threads=2,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sealring.cassandra.cql import APPLICATION, Conversation, Rows
+from sealring.cassandra.cql import Conversation, Rows, ours
 from sealring.cassandra.judging import Judge
 from sealring.errors import SealringError
 from sealring.models.evidence import Finding
@@ -103,7 +103,7 @@ def parse_work(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Work:
     clients = Counter(
         f"{row['username'] or 'anonymous'}, {row['driver_name'] or 'unknown driver'}"
         for row in found.get("clients", ())
-        if (row.get("client_options") or {}).get("APPLICATION_NAME") != APPLICATION
+        if not ours(row)
     )
     return Work(
         streams=tuple(streams),

@@ -56,10 +56,16 @@ class Generation(Fact):
 class Change(Fact):
     """What the last rollout that was done with a node had changed there."""
 
-    rollout: str
+    rollout: str = Field(description="Its run; `RUN/STAGE/DELIVERY` when it brought what has a digest.")
     before: str = Field(description="Generation in force before it; empty when there was none.")
     after: str = Field(description="Generation in force after it: the same as before when it was rolled back.")
     at: datetime = Field(description="By the node's clock.")
+
+    @property
+    def change(self) -> str:
+        """The same for all nodes that the same stage of the same delivery changed, in whichever run."""
+        what = self.rollout.partition("/")[2]
+        return what if "/" in what else self.rollout
 
 
 class DiskState(Fact):

@@ -156,19 +156,20 @@ def _some(names: list[str]) -> str:
 
 
 def _changed_last(view: ClusterView) -> tuple[NodeView, ...]:
-    """The nodes that the last rollout left changed: a ring's rollback takes that rollout back, and nothing older.
+    """The nodes that the last change of the ring left changed: its rollback takes this back, and nothing older.
 
-    A node that this rollout did not reach, or had rolled back itself, would go one generation too far.
+    A rollout that was stopped and started again with the same delivery is one change. A node that it did not reach, or
+    had rolled back itself, would go one generation too far.
     """
     changes = [node.last for node in view.nodes if node.last is not None]
     if not changes:
         raise refuse("plan.no-previous", f"no rollout has changed {view.cluster} yet", "deploy known good material")
-    newest = max(changes, key=lambda change: change.at).rollout
-    chosen = tuple(n for n in view.nodes if n.last and n.last.rollout == newest and n.last.before != n.last.after)
+    newest = max(changes, key=lambda change: change.at).change
+    chosen = tuple(n for n in view.nodes if n.last and n.last.change == newest and n.last.before != n.last.after)
     if not chosen:
         raise refuse(
             "plan.no-previous",
-            f"the last rollout of {view.cluster} ({newest}) left no node changed: it was taken back itself",
+            f"the last change of {view.cluster} ({newest}) left no node changed: it was taken back itself",
             "name the nodes that shall go back further: --nodes ADDRESS",
         )
     return chosen

@@ -11,11 +11,13 @@ from lab.authority import Authority, write_file
 from lab.ring import start_node, stop_node, store_password, wait_up
 from lab.spec import STAND_IN
 from sealring.cassandra.back import Return, wait_back
+from sealring.cassandra.cql import conversation, ours
 from sealring.cassandra.inventory import Inspection, restart_because
 from sealring.cassandra.observe import observe_ring
 from sealring.cassandra.operate import drain, reload_tls, restart
 from sealring.cassandra.probe import judge
 from sealring.cassandra.ring_findings import ring_findings
+from sealring.cassandra.work import read_work
 from sealring.errors import SealringError
 from sealring.hosts.ssh import Host
 from sealring.models.cluster import NodeRef
@@ -77,6 +79,13 @@ async def test_without_cql_nodetool_tells_the_same(bench: Bench) -> None:
     by_cql = await observe_ring(bench.cluster, bench.pool.host)
     assert view.nodes == by_cql.nodes
     assert worst(ring_findings(view)) is Verdict.WARN
+
+
+async def test_a_ring_tells_our_connections_from_those_of_clients(bench: Bench) -> None:
+    async with conversation(bench.cluster.cql, bench.nodes[0].address) as asked:
+        rows = await asked.rows("SELECT * FROM system_views.clients") or ()
+        assert any(map(ours, rows))
+        assert (await read_work(asked)).clients == ()
 
 
 @pytest.mark.criterion("K5")

@@ -265,6 +265,18 @@ def test_a_ring_s_rollback_takes_back_the_last_rollout_and_nothing_older() -> No
     assert "no rollout" in refused("plan.no-previous", view(never), **asked)
 
 
+@pytest.mark.criterion("N5")
+def test_what_was_stopped_and_started_again_is_one_change() -> None:
+    def change(rollout: str, minutes: int) -> Change:
+        return Change(rollout=rollout, before=OLD, after=NEW, at=NOW + timedelta(minutes=minutes))
+
+    kept = Generation(id=OLD, leaf_sha256=OLD, not_after=NOW + timedelta(1))
+    runs = ("r1/identity/abc", "r2/identity/abc", "r1/trust/abc", "r1/identity/def")
+    nodes = [node(i, previous=kept, last=change(run, i)) for i, run in zip((2, 3, 1, 0), runs, strict=True)]
+    made = plan(view(*nodes), None, goal="rollback", material=None)
+    assert {t.node.address for t in made.targets} == {nodes[0].node.address, nodes[1].node.address}
+
+
 def test_vantages_are_peers_of_other_racks_first() -> None:
     made = plan(view(node(1, rack="r1"), node(2, rack="r1"), node(3, rack="r2"), node(4, rack="r3")))
     by_node = {t.node.address: [p.address for p in t.vantages] for t in made.targets}
