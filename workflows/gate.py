@@ -1,6 +1,6 @@
 """Before each wave: nobody holds us, the ring is whole now, and the plan's proof holds on what is seen now."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from sealring.models.steering import RING, Decision
     from sealring.planning.difference import plan_difference
     from sealring.planning.remainder import joined, narrowed, remainder, with_other_content
-    from sealring.planning.waivers import in_force
+    from sealring.planning.waivers import USED, in_force
     from sealring.temporal.failures import problem_of
     from workflows import calls
     from workflows.children import NodeChildren
@@ -50,6 +50,7 @@ class Gate(NodeChildren):
             place, "is the ring whole?", lambda: self.look_at_ring(wave), lambda told: told.blocking
         )
         by_load = self.plan_in_hand.rules.strategy == "load-aware" and self.ordered_after != self.progress.waves_done
+        self.keep(f for f in answer.findings if f.check == USED)
         if answer.changed or by_load:
             await self.plan_again(place, by_load=not answer.changed)
             return None
@@ -57,6 +58,10 @@ class Gate(NodeChildren):
             return None  # much may have happened meanwhile
         self.waiting_since = None
         return narrowed(wave, answer.unproven)
+
+    def keep(self, findings: Iterable[Finding]) -> None:
+        """For the report, each once."""
+        self.progress.findings += tuple(f for f in findings if f not in self.progress.findings)
 
     async def patiently(
         self,
@@ -134,13 +139,13 @@ class Gate(NodeChildren):
         self.progress.enter(Phase.PLANNING, f"{why}: what remains is planned again")
         view = await calls.observe_cluster(ClusterQuestion(cluster=self.request.cluster))
         left = remainder(old, self.progress.waves_done, view)
-        self.progress.findings += tuple(f for f in left.findings if f not in self.progress.findings)
+        self.keep(left.findings)
         if not left.nodes:
             nothing = left.plan.model_copy(update={"stages": ()})
             self.progress.decide_again(joined(old, self.progress.waves_done, nothing))
             return
         try:
-            newer = await calls.make_plan(await self.facts(view, left.nodes))
+            newer = await calls.make_plan(await self.facts(view, left.nodes, again=True))
         except ActivityError as error:
             problem = problem_of(error)
             if problem.code not in WAIT:
@@ -160,17 +165,17 @@ class Gate(NodeChildren):
         self.progress.decide_again(joined(old, self.progress.waves_done, newer))
         self.progress.remark(f"{why}, planned again: {told}")
 
-    async def facts(self, view: ClusterView, nodes: tuple[str, ...]) -> PlanQuestion:
-        """What a plan for these nodes is made from; empty: all nodes."""
+    async def facts(self, view: ClusterView, nodes: tuple[str, ...], *, again: bool = False) -> PlanQuestion:
+        """What a plan for these nodes is made from; empty: all nodes. `again`: for what remains of a plan."""
         request = self.request.model_copy(update={"nodes": nodes})
         if request.material is None:
-            return PlanQuestion(request=request, view=view)
+            return PlanQuestion(request=request, view=view, again=again)
         question = MaterialQuestion(view=view, ref=request.material, nodes=nodes)
         if request.goal == "rotate-ca":
             rotation = await calls.resolve_rotation(question)
-            return PlanQuestion(request=request, view=view, rotation=rotation)
+            return PlanQuestion(request=request, view=view, rotation=rotation, again=again)
         material = await calls.resolve_material(question)
-        return PlanQuestion(request=request, view=view, material=material)
+        return PlanQuestion(request=request, view=view, material=material, again=again)
 
     async def ask_about_ring(self, problem: Problem, options: tuple[str, ...]) -> None:
         """Ask a person where the cluster's rules say so; returns when the answer is to go on."""

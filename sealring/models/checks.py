@@ -159,10 +159,11 @@ _ALL = (
           "two observers told how the ring is", "let CQL be open from the worker"),
     Check("ring.rollout-running", _W, Where.RING, (30,),
           "no rollout of this ring is in progress: what is seen may change", "wait for its end"),
-    Check("ring.quorum", _N, Where.RING, (23, 25),
+    Check("ring.quorum", _B, Where.RING, (23, 25),
           "every promise of every keyspace is kept while the wave's nodes are away, with what is down now",
-          "wait until the replicas are back"),
-    Check("ring.topology", _N, Where.RING, (), "tokens and keyspaces, on which the plan rests, are told over CQL",
+          "wait until the replicas are back; a keyspace that can spare no replica even then is waived by its name, "
+          "`plan.quorum.KEYSPACE`"),
+    Check("ring.topology", _B, Where.RING, (), "tokens and keyspaces, on which the plan rests, are told over CQL",
           "let CQL be open from the worker"),
     Check("ring.busy", _N, Where.RING, (), "no more requests wait in any node than `rollout.max_pending`",
           "wait for a quieter hour"),
@@ -252,7 +253,8 @@ def objection_to(codes: Iterable[str]) -> str:
         if code not in CHECKS:
             wrong.append(f"{code} is no check")
         elif CHECKS[code].severity is Severity.BLOCKER:
-            wrong.append(f"{code} is a blocker ({CHECKS[code].what}), which no waiver lifts")
+            check = CHECKS[code]
+            wrong.append(f"{code} is a blocker ({check.what}), which no waiver lifts: {check.remedy}")
         elif CHECKS[code].severity is Severity.WARNING:
             wrong.append(f"{code} only warns: there is nothing to waive")
     return f"{'; '.join(wrong)}. These may be waived: {', '.join(waivable())}, {QUORUM}KEYSPACE" if wrong else ""

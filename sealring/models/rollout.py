@@ -293,6 +293,9 @@ class PlanQuestion(Fact):
     view: ClusterView
     material: ResolvedMaterial | None = None
     rotation: RotationMaterial | None = None
+    again: bool = Field(
+        False, description="For what remains of a rollout: a waiver that the ring no longer needs is no mistake."
+    )
 
 
 class BarrierQuestion(Fact):

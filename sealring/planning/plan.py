@@ -15,7 +15,7 @@ from sealring.models.topology import RingNode, Topology
 from sealring.models.waiver import Waiver
 from sealring.planning.rotation import point_of_no_return, rotation_stages
 from sealring.planning.schedule import schedule, unproven
-from sealring.planning.waivers import in_force, waived_keyspaces, weigh
+from sealring.planning.waivers import in_force, refuse_needless, waived_keyspaces, weigh
 from sealring.planning.waves import refusal_of, stages_of
 
 
@@ -30,11 +30,14 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings, topology: Topol
 
     Raises:
         SealringError: `plan.*`, when there is nothing safe to do; the message names nodes and reasons.
+            `waiver.keyspace`, when the request waives a keyspace that needs no waiver.
     """
     request, view, material = question.request, question.view, question.material
     rules = _rules(request, settings)
     chosen = _changed_last(view) if request.goal == "rollback" and not request.nodes else _chosen(view, request.nodes)
     _refuse_degraded(view)
+    if topology is not None and not question.again:
+        refuse_needless(in_force(request.waive, view.observed_at), topology)
     ring = tuple(node.node for node in view.nodes)
     if question.rotation is not None:
         return _rotation(question, question.rotation, rules, chosen, topology)
