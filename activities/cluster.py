@@ -15,6 +15,7 @@ from sealring.hosts.generations import read_disk
 from sealring.models.node import ClusterView, NodeView
 from sealring.models.rollout import ClusterQuestion, RingAnswer, RingQuestion
 from sealring.planning.proof import proven_again
+from sealring.planning.remainder import departed
 
 
 class ClusterActivities:
@@ -76,8 +77,11 @@ class ClusterActivities:
             loads = await read_load(cluster, [seen.node.address for seen in view.nodes])
             found += load_findings(loads, cluster.rollout.max_pending)
         counted = (NODE_DOWN,) if question.begun and question.fingerprint else ()  # by the proof
-        whole = RingAnswer(findings=tuple(f for f in found if f.check not in (*question.waive, *counted)))
-        if whole.blocking or not question.fingerprint:
+        ignored = (*question.waive, *counted)
+        whole = RingAnswer(
+            findings=tuple(f for f in found if f.check not in ignored), changed=departed(question.wave, view)
+        )
+        if whole.blocking or whole.changed or not question.fingerprint:
             return whole
         topology = await read_topology(cluster, view)
         return await asyncio.to_thread(proven_again, question, whole, topology)  # seconds, of a large ring

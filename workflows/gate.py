@@ -1,6 +1,6 @@
 """Before each wave: nobody holds us, the ring is whole now, and the plan's proof holds on what is seen now."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -9,17 +9,16 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from sealring.models.evidence import Finding
-    from sealring.models.node import ClusterView
     from sealring.models.plan import Plan, Wave
     from sealring.models.problem import Problem
-    from sealring.models.rollout import ClusterQuestion, MaterialQuestion, Phase, PlanQuestion, RingAnswer, RingQuestion
+    from sealring.models.rollout import ClusterQuestion, Phase, RingAnswer, RingQuestion
     from sealring.models.steering import RING, Decision
     from sealring.planning.difference import plan_difference
-    from sealring.planning.remainder import joined, narrowed, remainder, with_other_content
+    from sealring.planning.remainder import joined, left_alone, narrowed, remainder, with_other_content, without
     from sealring.planning.waivers import USED, in_force
     from sealring.temporal.failures import problem_of
     from workflows import calls
-    from workflows.children import NodeChildren
+    from workflows.newcomers import Newcomers
     from workflows.problems import Ended, blocking, stop
 
 WAIT = ("plan.ring-degraded",)
@@ -30,7 +29,7 @@ Answer = TypeVar("Answer")
 PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
 
 
-class Gate(NodeChildren):
+class Gate(Newcomers):
     """The part of a rollout that lets a wave begin. The workflow provides what `Steered` needs."""
 
     held_after = 0  # waves done, at the last hold
@@ -50,7 +49,7 @@ class Gate(NodeChildren):
             place, "is the ring whole?", lambda: self.look_at_ring(wave), lambda told: told.blocking
         )
         by_load = self.plan_in_hand.rules.strategy == "load-aware" and self.ordered_after != self.progress.waves_done
-        self.keep(f for f in answer.findings if f.check == USED)
+        self.keep(*(f for f in answer.findings if f.check == USED))
         if answer.changed or by_load:
             await self.plan_again(place, by_load=not answer.changed)
             return None
@@ -58,10 +57,6 @@ class Gate(NodeChildren):
             return None  # much may have happened meanwhile
         self.waiting_since = None
         return narrowed(wave, answer.unproven)
-
-    def keep(self, findings: Iterable[Finding]) -> None:
-        """For the report, each once."""
-        self.progress.findings += tuple(f for f in findings if f not in self.progress.findings)
 
     async def patiently(
         self,
@@ -123,6 +118,7 @@ class Gate(NodeChildren):
                 fingerprint=self.plan_in_hand.topology,
                 restarts=tuple(t.node.address for t in wave.targets if t.apply == "restart"),
                 fallbacks=tuple(t.node.address for t in wave.targets if t.may_restart),
+                wave=tuple(t.node for t in wave.targets),
             )
             answer = await calls.check_ring(question)
             self.stop_if_aborted()
@@ -138,44 +134,41 @@ class Gate(NodeChildren):
         old, why = self.plan_in_hand, "the load is another" if by_load else "the ring has changed"
         self.progress.enter(Phase.PLANNING, f"{why}: what remains is planned again")
         view = await calls.observe_cluster(ClusterQuestion(cluster=self.request.cluster))
-        left = remainder(old, self.progress.waves_done, view)
-        self.keep(left.findings)
-        if not left.nodes:
+        whole = not self.request.nodes and self.request.goal != "rollback"
+        left = remainder(old, self.progress.waves_done, view, whole=whole)
+        self.keep(*left.findings)
+        newcomers = await self.welcome(old, view, tuple(a for a in left.newcomers if a not in self.refused))
+        if not left.nodes and not newcomers:
             nothing = left.plan.model_copy(update={"stages": ()})
             self.progress.decide_again(joined(old, self.progress.waves_done, nothing))
             return
         try:
-            newer = await calls.make_plan(await self.facts(view, left.nodes, again=True))
+            newer = await calls.make_plan(await self.facts(view, (*left.nodes, *newcomers), again=True))
         except ActivityError as error:
             problem = problem_of(error)
-            if problem.code not in WAIT:
+            if problem.code in WAIT:
+                await self.wait_or_ask(place, problem)
+                return
+            if not newcomers:
                 raise
-            await self.wait_or_ask(place, problem)
+            self.keep(*(left_alone(address, str(problem)) for address in newcomers))
+            self.refused |= set(newcomers)  # asked for again without them
             return
-        if others := with_other_content(left.plan, newer):
+        if others := with_other_content(left.plan, newer, newcomers):
             message = f"{', '.join(others[:5])}: the delivery now holds other content than was planned"
             raise Ended(Phase.FAILED, stop("material.changed", message, "start again with what is there now"))
         newer = newer.model_copy(update={"material": old.material})  # its digest is over the nodes that were asked for
-        difference = plan_difference(left.plan, newer)
+        difference = plan_difference(left.plan, without(newer, newcomers))  # that they are new was asked for
         told = "; ".join(difference.lines[:10]) or "the same waves"
         if not (difference.careful or (by_load and not difference.added and not difference.otherwise)):
             changed = stop("plan.changed", f"{why}, and so has the plan: {told}", "go on with the new plan, or stop")
             await self.ask_about_ring(changed, ("go-on", "stop"))
         self.ordered_after = self.progress.waves_done
+        self.progress.forget(newcomers)
         self.progress.decide_again(joined(old, self.progress.waves_done, newer))
         self.progress.remark(f"{why}, planned again: {told}")
-
-    async def facts(self, view: ClusterView, nodes: tuple[str, ...], *, again: bool = False) -> PlanQuestion:
-        """What a plan for these nodes is made from; empty: all nodes. `again`: for what remains of a plan."""
-        request = self.request.model_copy(update={"nodes": nodes})
-        if request.material is None:
-            return PlanQuestion(request=request, view=view, again=again)
-        question = MaterialQuestion(view=view, ref=request.material, nodes=nodes)
-        if request.goal == "rotate-ca":
-            rotation = await calls.resolve_rotation(question)
-            return PlanQuestion(request=request, view=view, rotation=rotation, again=again)
-        material = await calls.resolve_material(question)
-        return PlanQuestion(request=request, view=view, material=material, again=again)
+        if newcomers:
+            await self.take_in(newcomers)
 
     async def ask_about_ring(self, problem: Problem, options: tuple[str, ...]) -> None:
         """Ask a person where the cluster's rules say so; returns when the answer is to go on."""

@@ -169,7 +169,11 @@ _ALL = (
           "wait for a quieter hour"),
     Check("ring.node-left", _W, Where.RING, (21,), "no node left the ring during the rollout", ""),
     Check("ring.node-joined", _W, Where.RING, (21,),
-          "no node joined the ring during the rollout: it is not worked on", "start it again when it is over"),
+          "no node joined the ring during the rollout, or it is taken in (`rollout.newcomers`)",
+          "start it again when it is over"),
+    Check("ring.node-replaced", _W, Where.RING, (),
+          "no node took the place and address of another during the rollout: it counts as one that joined",
+          "start it again when it is over"),
     Check("trust.states", _N, Where.RING, (5,),
           "all nodes, and the engine itself, can talk to each other in every state of the plan, both roles, until its "
           "end: [trust.md](trust.md)", "what its message names"),

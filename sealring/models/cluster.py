@@ -228,6 +228,16 @@ class RolloutSettings(Input):
     ring_patience: Pause = Field(
         timedelta(minutes=2), description="How long a wave waits for a ring that is not whole, before it asks or stops."
     )
+    work_patience: Pause = Field(
+        timedelta(hours=2),
+        description="How long a wave waits for the end of other work on the ring: a node that joins, leaves or moves, "
+        "a stream, a repair, another tool; before it asks or stops.",
+    )
+    newcomers: Literal["leave", "absorb"] = Field(
+        "leave",
+        description="Nodes that join while everything is deployed. absorb: they are prepared and worked on in the "
+        "waves that are left, when the delivery has something for them; leave: they are told.",
+    )
     max_pending: int | None = Field(
         None, ge=0, description="Requests that may wait in one node when a wave begins; default: not looked at."
     )

@@ -316,12 +316,13 @@ class RingQuestion(Fact):
     restarts: tuple[str, ...] = Field((), description="Addresses that the wave restarts together.")
     fallbacks: tuple[str, ...] = Field((), description="Addresses that are restarted if a reload does not convince.")
     begun: bool = Field(False, description="The wave has begun: its own nodes may be down, so the proof alone counts.")
+    wave: tuple[NodeRef, ...] = Field((), description="Its nodes: one that is no longer in the ring changes the plan.")
 
 
 class RingAnswer(Readiness):
     """Findings about the ring, and what they mean for the wave that was asked about."""
 
-    changed: bool = Field(False, description="The topology is not the one that was planned for.")
+    changed: bool = Field(False, description="The ring is not the one that was planned for.")
     unproven: tuple[str, ...] = Field((), description="Of `fallbacks`: nodes whose restart would not be safe now.")
 
 

@@ -1,6 +1,7 @@
 """A keyspace that can spare no replica: its waiver, from the plan through the gate into the report."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
@@ -23,7 +24,7 @@ def lone(ring: FakeRing, factor: int = 1) -> Topology:
     return Topology.model_validate(given)
 
 
-def with_lone(**rules: object) -> FakeRing:
+def with_lone(**rules: Any) -> FakeRing:
     ring = known(**rules)
     ring.topology = lone(ring)
     return ring
