@@ -5,7 +5,9 @@ import asyncio
 from temporalio import activity
 
 from activities.eyes import look_from
+from activities.others import others_at_work
 from activities.rings import Rings
+from sealring.cassandra.foreign import foreign_findings
 from sealring.cassandra.inventory import restart_because
 from sealring.cassandra.load import load_findings, read_load
 from sealring.cassandra.ring_findings import NODE_DOWN, ring_findings
@@ -66,7 +68,8 @@ class ClusterActivities:
     async def check_ring(self, question: RingQuestion) -> RingAnswer:
         """Is every node up and normal, with one schema, for at least two observers, and may this wave begin?
 
-        The wave's restarts are proven again, on the replicas of now, unless the plan was made without a topology.
+        Nobody else may be at work on its nodes. Its restarts are proven again, on the replicas of now, unless the plan
+        was made without a topology.
 
         Raises:
             SealringError: no node answers at all; `observe.topology-moves`.
@@ -76,6 +79,9 @@ class ClusterActivities:
         if cluster.rollout.max_pending is not None:
             loads = await read_load(cluster, [seen.node.address for seen in view.nodes])
             found += load_findings(loads, cluster.rollout.max_pending)
+        if question.rollout:
+            found += await foreign_findings(cluster, question.restarts, self.rings.pool(cluster).host)
+            found += await others_at_work(self.rings, cluster, question)
         counted = (NODE_DOWN,) if question.begun and question.fingerprint else ()  # by the proof
         ignored = (*question.waive, *counted)
         whole = RingAnswer(

@@ -27,6 +27,10 @@ WAIT = ("plan.ring-degraded",)
 Answer = TypeVar("Answer")
 
 PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
+LONGEST_PAUSE = timedelta(minutes=2)  # what takes hours is not asked for every few seconds: each look is in the history
+
+WORK = ("ring.node-moving", "node.streaming", "node.repair", "node.busy", "node.held")
+"""Others are at work on the ring: that takes longer than for a ring to be whole again, and has an end."""
 
 
 class Gate(Newcomers):
@@ -72,14 +76,19 @@ class Gate(Newcomers):
             found = against(answer)
             if not found:
                 return answer
-            await self.wait_or_ask(place, blocking(found[0]))
+            others = next((f for f in found if f.check in WORK), None)
+            rules = self.plan_in_hand.rules
+            patience = max(rules.work_patience, rules.ring_patience) if others else rules.ring_patience
+            await self.wait_or_ask(place, blocking(others or found[0]), patience)
 
-    async def wait_or_ask(self, place: str, problem: Problem) -> None:
+    async def wait_or_ask(self, place: str, problem: Problem, patience: timedelta) -> None:
         """Wait a little for what passes by itself; when it has not for long enough, ask."""
         self.waiting_since = self.waiting_since or workflow.now()
-        if workflow.now() - self.waiting_since < self.plan_in_hand.rules.ring_patience:
+        waited = workflow.now() - self.waiting_since
+        if waited < patience:
             self.progress.enter(Phase.ACTIVATING, f"{place}: {problem.message}")
-            await workflow.sleep(PAUSE, summary="wait for the ring to be whole")
+            pause = max(PAUSE, min(LONGEST_PAUSE, waited / 10))
+            await workflow.sleep(pause, summary="wait for the ring to be whole")
         else:
             await self.ask_about_ring(problem, ("retry", "stop"))
             self.waiting_since = None
@@ -119,6 +128,7 @@ class Gate(Newcomers):
                 restarts=tuple(t.node.address for t in wave.targets if t.apply == "restart"),
                 fallbacks=tuple(t.node.address for t in wave.targets if t.may_restart),
                 wave=tuple(t.node for t in wave.targets),
+                rollout=self.order(wave.targets[0]).rollout,
             )
             answer = await calls.check_ring(question)
             self.stop_if_aborted()
@@ -147,7 +157,7 @@ class Gate(Newcomers):
         except ActivityError as error:
             problem = problem_of(error)
             if problem.code in WAIT:
-                await self.wait_or_ask(place, problem)
+                await self.wait_or_ask(place, problem, old.rules.ring_patience)
                 return
             if not newcomers:
                 raise

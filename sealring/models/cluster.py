@@ -171,6 +171,11 @@ class ServiceSettings(Input):
     drain_timeout: Duration = Field(timedelta(minutes=2), description="Then the service is stopped anyway.")
     sudo: Literal["auto", "never"] = Field("auto", description="auto: `sudo -n`, and only where it is needed.")
     keep_generations: int = Field(5, ge=2, le=Many, description="Generations kept on a node's disk.")
+    hold_files: tuple[Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,400}$")], ...] = Field(
+        (),
+        max_length=20,
+        description="Files of other tools on the nodes, there only while those are at work: waves wait for them.",
+    )
 
 
 class MaterialPolicy(Input):

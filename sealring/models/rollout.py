@@ -317,6 +317,7 @@ class RingQuestion(Fact):
     fallbacks: tuple[str, ...] = Field((), description="Addresses that are restarted if a reload does not convince.")
     begun: bool = Field(False, description="The wave has begun: its own nodes may be down, so the proof alone counts.")
     wave: tuple[NodeRef, ...] = Field((), description="Its nodes: one that is no longer in the ring changes the plan.")
+    rollout: str = Field("", description="Token of our own intents on nodes; empty: nobody asks for others at work.")
 
 
 class RingAnswer(Readiness):
