@@ -76,9 +76,10 @@ class ClusterActivities:
         """
         cluster, view = self.rings.file(question.cluster), await self.rings.view(question.cluster)
         found = ring_findings(view)
-        if cluster.rollout.max_pending is not None:
-            loads = await read_load(cluster, [seen.node.address for seen in view.nodes])
-            found += load_findings(loads, cluster.rollout.max_pending)
+        rules = cluster.rollout
+        if rules.max_pending is not None or rules.max_p99 is not None:
+            addresses = [seen.node.address for seen in view.nodes]
+            found += load_findings(await read_load(cluster, addresses, latencies=rules.max_p99 is not None), rules)
         if question.rollout:
             found += await foreign_findings(cluster, question.restarts, self.rings.pool(cluster).host)
             found += await others_at_work(self.rings, cluster, question)

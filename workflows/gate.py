@@ -8,12 +8,13 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from sealring.models.evidence import Finding
+    from sealring.models.evidence import Finding, Verdict
     from sealring.models.plan import Plan, Wave
     from sealring.models.problem import Problem
-    from sealring.models.rollout import ClusterQuestion, Phase, RingAnswer, RingQuestion
+    from sealring.models.rollout import ClusterQuestion, NodeState, Phase, RingAnswer, RingQuestion
     from sealring.models.steering import RING, Decision
     from sealring.planning.difference import plan_difference
+    from sealring.planning.pacing import divided, next_width
     from sealring.planning.remainder import joined, left_alone, narrowed, remainder, with_other_content, without
     from sealring.planning.waivers import USED, in_force
     from sealring.temporal.failures import problem_of
@@ -29,6 +30,8 @@ Answer = TypeVar("Answer")
 PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
 LONGEST_PAUSE = timedelta(minutes=2)  # what takes hours is not asked for every few seconds: each look is in the history
 
+BUSY = "ring.busy"
+
 WORK = ("ring.node-moving", "node.streaming", "node.repair", "node.busy", "node.held")
 """Others are at work on the ring: that takes longer than for a ring to be whole again, and has an end."""
 
@@ -37,6 +40,7 @@ class Gate(Newcomers):
     """The part of a rollout that lets a wave begin. The workflow provides what `Steered` needs."""
 
     held_after = 0  # waves done, at the last hold
+    crowded = ""  # why the next wave had to wait for a ring that was too busy
     ordered_after = 0  # waves done, when what remains was put in order by load
     waiting_since: datetime | None = None
 
@@ -60,7 +64,28 @@ class Gate(Newcomers):
         if await self.held():
             return None  # much may have happened meanwhile
         self.waiting_since = None
-        return narrowed(wave, answer.unproven)
+        return narrowed(self.paced(wave), answer.unproven)
+
+    def paced(self, wave: Wave) -> Wave:
+        """As much of the wave as the ring bears, by how it bore the one before."""
+        plan, done = self.plan_in_hand, self.progress.waves_done
+        before = plan.waves[done - 1].targets if done else ()
+        states = [o.state for t in before if (o := self.progress.outcomes.get(t.node.address))]
+        width = next_width(
+            self.progress.width,
+            len(wave.targets),
+            max(len(each.targets) for each in plan.waves[done:]),
+            busy=bool(self.crowded),
+            clean=all(state is NodeState.SERVING for state in states),
+        )
+        if self.crowded:
+            told = (
+                f"{self.crowded}: from {wave.name} on {width} at once, one more after each clean wave, as far as proven"
+            )
+            self.keep(Finding(check="ring.narrowed", verdict=Verdict.WARN, message=told))
+        self.progress.width, self.crowded = width, ""
+        self.progress.plan = divided(plan, done, width)
+        return self.progress.plan.waves[done]
 
     async def patiently(
         self,
@@ -76,6 +101,7 @@ class Gate(Newcomers):
             found = against(answer)
             if not found:
                 return answer
+            self.crowded = next((f"{f.node or 'ring'}: {f.message}" for f in found if f.check == BUSY), self.crowded)
             others = next((f for f in found if f.check in WORK), None)
             rules = self.plan_in_hand.rules
             patience = max(rules.work_patience, rules.ring_patience) if others else rules.ring_patience

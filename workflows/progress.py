@@ -45,6 +45,7 @@ class Progress:
         self.wave_in_hand = self.waves_done
         self.stage = self.plan.stage_of(self.waves_done - 1) if self.plan and self.waves_done else None
         self.outcomes: dict[str, NodeOutcome] = {o.address: o for o in carried.nodes} if carried else {}
+        self.width = carried.width if carried else None
         self.skipped: set[str] = set(carried.skipped) if carried else set()
         self.findings: tuple[Finding, ...] = carried.findings if carried else ()
         self.matrix: tuple[MatrixRow, ...] = ()
@@ -146,6 +147,7 @@ class Progress:
             findings=self.findings,
             started_at=self.started_at,
             paused=self.steering.paused,
+            width=self.width,
         )
         return self.request.model_copy(update={"carried": carried})
 

@@ -246,6 +246,11 @@ class RolloutSettings(Input):
     max_pending: int | None = Field(
         None, ge=0, description="Requests that may wait in one node when a wave begins; default: not looked at."
     )
+    max_p99: Duration | None = Field(
+        None,
+        description="How long one request of a hundred to one table of one coordinator may take when a wave begins; "
+        "default: not looked at.",
+    )
     decision_timeout: Duration = Field(timedelta(hours=1), description="Then the safe default (stop) is taken.")
     verification_required: bool = Field(True, description="false: findings after activation are only reported.")
     rollback_on_failure: bool = Field(True, description="false: a failed node is left for a person.")

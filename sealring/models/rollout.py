@@ -260,6 +260,7 @@ class Carried(Fact):
     findings: tuple[Finding, ...] = ()
     started_at: datetime
     paused: bool = False
+    width: int | None = Field(None, description="Most nodes at once, after the ring was too busy; None: as planned.")
 
 
 class RolloutRun(RolloutRequest):
