@@ -1,4 +1,4 @@
-"""How many nodes go at once: halved when the ring was too busy, one more after each clean wave, never more than proven."""
+"""How many nodes go at once: halved for a busy ring, one more after each clean wave, never more than proven."""
 
 import pytest
 from hypothesis import given
