@@ -5,7 +5,9 @@ import asyncio
 from temporalio import activity
 
 from activities.eyes import look_from
+from activities.others import others_at_work
 from activities.rings import Rings
+from sealring.cassandra.foreign import foreign_findings
 from sealring.cassandra.inventory import restart_because
 from sealring.cassandra.load import load_findings, read_load
 from sealring.cassandra.ring_findings import NODE_DOWN, ring_findings
@@ -15,6 +17,7 @@ from sealring.hosts.generations import read_disk
 from sealring.models.node import ClusterView, NodeView
 from sealring.models.rollout import ClusterQuestion, RingAnswer, RingQuestion
 from sealring.planning.proof import proven_again
+from sealring.planning.remainder import departed
 
 
 class ClusterActivities:
@@ -65,19 +68,27 @@ class ClusterActivities:
     async def check_ring(self, question: RingQuestion) -> RingAnswer:
         """Is every node up and normal, with one schema, for at least two observers, and may this wave begin?
 
-        The wave's restarts are proven again, on the replicas of now, unless the plan was made without a topology.
+        Nobody else may be at work on its nodes. Its restarts are proven again, on the replicas of now, unless the plan
+        was made without a topology.
 
         Raises:
             SealringError: no node answers at all; `observe.topology-moves`.
         """
         cluster, view = self.rings.file(question.cluster), await self.rings.view(question.cluster)
         found = ring_findings(view)
-        if cluster.rollout.max_pending is not None:
-            loads = await read_load(cluster, [seen.node.address for seen in view.nodes])
-            found += load_findings(loads, cluster.rollout.max_pending)
+        rules = cluster.rollout
+        if rules.max_pending is not None or rules.max_p99 is not None:
+            addresses = [seen.node.address for seen in view.nodes]
+            found += load_findings(await read_load(cluster, addresses, latencies=rules.max_p99 is not None), rules)
+        if question.rollout:
+            found += await foreign_findings(cluster, question.restarts, self.rings.pool(cluster).host)
+            found += await others_at_work(self.rings, cluster, question)
         counted = (NODE_DOWN,) if question.begun and question.fingerprint else ()  # by the proof
-        whole = RingAnswer(findings=tuple(f for f in found if f.check not in (*question.waive, *counted)))
-        if whole.blocking or not question.fingerprint:
+        ignored = (*question.waive, *counted)
+        whole = RingAnswer(
+            findings=tuple(f for f in found if f.check not in ignored), changed=departed(question.wave, view)
+        )
+        if whole.blocking or whole.changed or not question.fingerprint:
             return whole
         topology = await read_topology(cluster, view)
         return await asyncio.to_thread(proven_again, question, whole, topology)  # seconds, of a large ring

@@ -1,6 +1,7 @@
 """Plans without a ring: from a topology file; and the difference of two. No Temporal, no host, no cluster file."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from sealring.models.rollout import RolloutRequest
 from sealring.models.schedule import Schedule, Way
 from sealring.planning.difference import plan_difference
 from sealring.planning.schedule import schedule
-from sealring.planning.waivers import waived_keyspaces
+from sealring.planning.waivers import in_force, refuse_expired, refuse_needless, waived_keyspaces
 from sealring.settings import cluster_name, wrong_fields
 from sealring.topology_file import LARGEST, read_topology
 from starters.exits import Exit, tell
@@ -66,9 +67,11 @@ def plan_offline(
         topology = read_topology(file)
         chosen = _chosen(nodes, [node.address for node in topology.nodes])
         way: Way = "reload" if rules.apply == "reload" else "restart"
-        waived = waived_keyspaces(tuple(waiver.code for waiver in asked.waive))
-        if unknown := sorted(waived - {keyspace.name for keyspace in topology.keyspaces}):
-            raise refuse("input.invalid", f"waive: plan.quorum.{unknown[0]}: no such keyspace", "correct its name")
+        now = datetime.now(UTC)
+        refuse_expired(asked.waive, now)
+        codes = in_force(asked.waive, now)
+        refuse_needless(codes, topology)
+        waived = waived_keyspaces(codes)
         made = schedule(topology, dict.fromkeys(chosen, way), rules, waived=waived)
     except ValidationError as error:
         raise typer.Exit(tell(mistake(error), as_json=as_json)) from None

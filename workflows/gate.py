@@ -8,18 +8,18 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from sealring.models.evidence import Finding
-    from sealring.models.node import ClusterView
+    from sealring.models.evidence import Finding, Verdict
     from sealring.models.plan import Plan, Wave
     from sealring.models.problem import Problem
-    from sealring.models.rollout import ClusterQuestion, MaterialQuestion, Phase, PlanQuestion, RingAnswer, RingQuestion
+    from sealring.models.rollout import ClusterQuestion, NodeState, Phase, RingAnswer, RingQuestion
     from sealring.models.steering import RING, Decision
     from sealring.planning.difference import plan_difference
-    from sealring.planning.remainder import joined, narrowed, remainder, with_other_content
-    from sealring.planning.waivers import in_force
+    from sealring.planning.pacing import divided, next_width
+    from sealring.planning.remainder import joined, left_alone, narrowed, remainder, with_other_content, without
+    from sealring.planning.waivers import USED, in_force
     from sealring.temporal.failures import problem_of
     from workflows import calls
-    from workflows.children import NodeChildren
+    from workflows.newcomers import Newcomers
     from workflows.problems import Ended, blocking, stop
 
 WAIT = ("plan.ring-degraded",)
@@ -28,12 +28,19 @@ WAIT = ("plan.ring-degraded",)
 Answer = TypeVar("Answer")
 
 PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
+LONGEST_PAUSE = timedelta(minutes=2)  # what takes hours is not asked for every few seconds: each look is in the history
+
+BUSY = "ring.busy"
+
+WORK = ("ring.node-moving", "node.streaming", "node.repair", "node.busy", "node.held")
+"""Others are at work on the ring: that takes longer than for a ring to be whole again, and has an end."""
 
 
-class Gate(NodeChildren):
+class Gate(Newcomers):
     """The part of a rollout that lets a wave begin. The workflow provides what `Steered` needs."""
 
     held_after = 0  # waves done, at the last hold
+    crowded = ""  # why the next wave had to wait for a ring that was too busy
     ordered_after = 0  # waves done, when what remains was put in order by load
     waiting_since: datetime | None = None
 
@@ -50,13 +57,35 @@ class Gate(NodeChildren):
             place, "is the ring whole?", lambda: self.look_at_ring(wave), lambda told: told.blocking
         )
         by_load = self.plan_in_hand.rules.strategy == "load-aware" and self.ordered_after != self.progress.waves_done
+        self.keep(*(f for f in answer.findings if f.check == USED))
         if answer.changed or by_load:
             await self.plan_again(place, by_load=not answer.changed)
             return None
         if await self.held():
             return None  # much may have happened meanwhile
         self.waiting_since = None
-        return narrowed(wave, answer.unproven)
+        return narrowed(self.paced(wave), answer.unproven)
+
+    def paced(self, wave: Wave) -> Wave:
+        """As much of the wave as the ring bears, by how it bore the one before."""
+        plan, done = self.plan_in_hand, self.progress.waves_done
+        before = plan.waves[done - 1].targets if done else ()
+        states = [o.state for t in before if (o := self.progress.outcomes.get(t.node.address))]
+        width = next_width(
+            self.progress.width,
+            len(wave.targets),
+            max(len(each.targets) for each in plan.waves[done:]),
+            busy=bool(self.crowded),
+            clean=all(state is NodeState.SERVING for state in states),
+        )
+        if self.crowded:
+            told = (
+                f"{self.crowded}: from {wave.name} on {width} at once, one more after each clean wave, as far as proven"
+            )
+            self.keep(Finding(check="ring.narrowed", verdict=Verdict.WARN, message=told))
+        self.progress.width, self.crowded = width, ""
+        self.progress.plan = divided(plan, done, width)
+        return self.progress.plan.waves[done]
 
     async def patiently(
         self,
@@ -72,14 +101,20 @@ class Gate(NodeChildren):
             found = against(answer)
             if not found:
                 return answer
-            await self.wait_or_ask(place, blocking(found[0]))
+            self.crowded = next((f"{f.node or 'ring'}: {f.message}" for f in found if f.check == BUSY), self.crowded)
+            others = next((f for f in found if f.check in WORK), None)
+            rules = self.plan_in_hand.rules
+            patience = max(rules.work_patience, rules.ring_patience) if others else rules.ring_patience
+            await self.wait_or_ask(place, blocking(others or found[0]), patience)
 
-    async def wait_or_ask(self, place: str, problem: Problem) -> None:
+    async def wait_or_ask(self, place: str, problem: Problem, patience: timedelta) -> None:
         """Wait a little for what passes by itself; when it has not for long enough, ask."""
         self.waiting_since = self.waiting_since or workflow.now()
-        if workflow.now() - self.waiting_since < self.plan_in_hand.rules.ring_patience:
+        waited = workflow.now() - self.waiting_since
+        if waited < patience:
             self.progress.enter(Phase.ACTIVATING, f"{place}: {problem.message}")
-            await workflow.sleep(PAUSE, summary="wait for the ring to be whole")
+            pause = max(PAUSE, min(LONGEST_PAUSE, waited / 10))
+            await workflow.sleep(pause, summary="wait for the ring to be whole")
         else:
             await self.ask_about_ring(problem, ("retry", "stop"))
             self.waiting_since = None
@@ -118,6 +153,8 @@ class Gate(NodeChildren):
                 fingerprint=self.plan_in_hand.topology,
                 restarts=tuple(t.node.address for t in wave.targets if t.apply == "restart"),
                 fallbacks=tuple(t.node.address for t in wave.targets if t.may_restart),
+                wave=tuple(t.node for t in wave.targets),
+                rollout=self.order(wave.targets[0]).rollout,
             )
             answer = await calls.check_ring(question)
             self.stop_if_aborted()
@@ -133,44 +170,41 @@ class Gate(NodeChildren):
         old, why = self.plan_in_hand, "the load is another" if by_load else "the ring has changed"
         self.progress.enter(Phase.PLANNING, f"{why}: what remains is planned again")
         view = await calls.observe_cluster(ClusterQuestion(cluster=self.request.cluster))
-        left = remainder(old, self.progress.waves_done, view)
-        self.progress.findings += tuple(f for f in left.findings if f not in self.progress.findings)
-        if not left.nodes:
+        whole = not self.request.nodes and self.request.goal != "rollback"
+        left = remainder(old, self.progress.waves_done, view, whole=whole)
+        self.keep(*left.findings)
+        newcomers = await self.welcome(old, view, tuple(a for a in left.newcomers if a not in self.refused))
+        if not left.nodes and not newcomers:
             nothing = left.plan.model_copy(update={"stages": ()})
             self.progress.decide_again(joined(old, self.progress.waves_done, nothing))
             return
         try:
-            newer = await calls.make_plan(await self.facts(view, left.nodes))
+            newer = await calls.make_plan(await self.facts(view, (*left.nodes, *newcomers), again=True))
         except ActivityError as error:
             problem = problem_of(error)
-            if problem.code not in WAIT:
+            if problem.code in WAIT:
+                await self.wait_or_ask(place, problem, old.rules.ring_patience)
+                return
+            if not newcomers:
                 raise
-            await self.wait_or_ask(place, problem)
+            self.keep(*(left_alone(address, str(problem)) for address in newcomers))
+            self.refused |= set(newcomers)  # asked for again without them
             return
-        if others := with_other_content(left.plan, newer):
+        if others := with_other_content(left.plan, newer, newcomers):
             message = f"{', '.join(others[:5])}: the delivery now holds other content than was planned"
             raise Ended(Phase.FAILED, stop("material.changed", message, "start again with what is there now"))
         newer = newer.model_copy(update={"material": old.material})  # its digest is over the nodes that were asked for
-        difference = plan_difference(left.plan, newer)
+        difference = plan_difference(left.plan, without(newer, newcomers))  # that they are new was asked for
         told = "; ".join(difference.lines[:10]) or "the same waves"
         if not (difference.careful or (by_load and not difference.added and not difference.otherwise)):
             changed = stop("plan.changed", f"{why}, and so has the plan: {told}", "go on with the new plan, or stop")
             await self.ask_about_ring(changed, ("go-on", "stop"))
         self.ordered_after = self.progress.waves_done
+        self.progress.forget(newcomers)
         self.progress.decide_again(joined(old, self.progress.waves_done, newer))
         self.progress.remark(f"{why}, planned again: {told}")
-
-    async def facts(self, view: ClusterView, nodes: tuple[str, ...]) -> PlanQuestion:
-        """What a plan for these nodes is made from; empty: all nodes."""
-        request = self.request.model_copy(update={"nodes": nodes})
-        if request.material is None:
-            return PlanQuestion(request=request, view=view)
-        question = MaterialQuestion(view=view, ref=request.material, nodes=nodes)
-        if request.goal == "rotate-ca":
-            rotation = await calls.resolve_rotation(question)
-            return PlanQuestion(request=request, view=view, rotation=rotation)
-        material = await calls.resolve_material(question)
-        return PlanQuestion(request=request, view=view, material=material)
+        if newcomers:
+            await self.take_in(newcomers)
 
     async def ask_about_ring(self, problem: Problem, options: tuple[str, ...]) -> None:
         """Ask a person where the cluster's rules say so; returns when the answer is to go on."""

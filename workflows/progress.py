@@ -45,6 +45,7 @@ class Progress:
         self.wave_in_hand = self.waves_done
         self.stage = self.plan.stage_of(self.waves_done - 1) if self.plan and self.waves_done else None
         self.outcomes: dict[str, NodeOutcome] = {o.address: o for o in carried.nodes} if carried else {}
+        self.width = carried.width if carried else None
         self.skipped: set[str] = set(carried.skipped) if carried else set()
         self.findings: tuple[Finding, ...] = carried.findings if carried else ()
         self.matrix: tuple[MatrixRow, ...] = ()
@@ -67,13 +68,20 @@ class Progress:
         self.outcomes = {a: NodeOutcome(address=a, state=state) for a, state in (waiting | unchanged).items()}
 
     def decide_again(self, plan: Plan) -> None:
-        """What remained was planned anew: nodes that left the ring are left out, some may need nothing any more."""
+        """What remained was planned anew: who left the ring is out, newcomers may be in, some may need nothing."""
         self.plan = plan
         kept = {target.node.address for target in plan.targets} | set(plan.unchanged)
-        self.outcomes = {address: outcome for address, outcome in self.outcomes.items() if address in kept}
+        fresh = {t.node.address: NodeOutcome(address=t.node.address, state=NodeState.WAITING) for t in plan.targets}
+        fresh |= {address: NodeOutcome(address=address, state=NodeState.UNCHANGED) for address in plan.unchanged}
+        known = {address: outcome for address, outcome in self.outcomes.items() if address in kept}
+        self.outcomes = fresh | known
         for address in plan.unchanged:
             if self.outcomes[address].state in (NodeState.WAITING, NodeState.PREPARED):
                 self.mark(address, NodeState.UNCHANGED)
+
+    def forget(self, addresses: tuple[str, ...]) -> None:
+        """What was known of nodes at these addresses was of others."""
+        self.outcomes = {address: outcome for address, outcome in self.outcomes.items() if address not in addresses}
 
     def await_stage(self, stage: Stage) -> None:
         """A stage begins; when it is a further one, its nodes wait again."""
@@ -139,6 +147,7 @@ class Progress:
             findings=self.findings,
             started_at=self.started_at,
             paused=self.steering.paused,
+            width=self.width,
         )
         return self.request.model_copy(update={"carried": carried})
 

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from sealring.models.steering import Decision
     from sealring.planning.budget import budget_spent, failed_nodes
+    from sealring.planning.remainder import LEFT
     from sealring.planning.waivers import refuse_expired
     from sealring.temporal.failures import problem_of
     from workflows import calls
@@ -42,6 +43,7 @@ class CertificateRollout(Stages):
         self.progress = Progress(run)
         self.children = {}
         self.relaying = asyncio.Lock()
+        self.refused = set()
 
     @workflow.run
     async def run(self, run: RolloutRun | None = None) -> RolloutReport:
@@ -162,6 +164,9 @@ class CertificateRollout(Stages):
             failed = failed_nodes(self.progress.counted())[-1]
             problem = failed.problem or complaint(failed)
             self.stop_if_aborted()
+            if failed.address in targets and await self.has_left(targets[failed.address].node):
+                self.progress.skipped.add(failed.address)
+                continue
             if plan.rules.on_failure == "stop" or failed.address not in targets:
                 raise Ended(Phase.FAILED, problem)
             deadline = workflow.now() + plan.rules.decision_timeout
@@ -188,8 +193,10 @@ class CertificateRollout(Stages):
         if plan is None or self.nothing_touched():
             return
         self.progress.enter(Phase.REPORTING, "every listener is probed for the report")
+        gone = {finding.node for finding in self.progress.findings if finding.check == LEFT}
+        there = tuple(target for target in plan.targets if target.node.address not in gone)
         try:
-            answer = await calls.served_matrix(MatrixQuestion(cluster=self.request.cluster, targets=plan.targets))
+            answer = await calls.served_matrix(MatrixQuestion(cluster=self.request.cluster, targets=there))
             self.progress.matrix = answer.rows
         except FailureError as error:
             self.progress.remark(f"no matrix: {problem_of(error)}")

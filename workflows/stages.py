@@ -5,7 +5,6 @@ it begins, so it is also when an earlier run did the stages before, and after th
 """
 
 from contextlib import suppress
-from datetime import timedelta
 from typing import Literal
 
 from temporalio import workflow
@@ -16,14 +15,10 @@ with workflow.unsafe.imports_passed_through():
     from sealring.models.problem import Problem
     from sealring.models.rollout import BarrierQuestion, Phase, Readiness
     from sealring.models.steering import RING, Decision
-    from sealring.models.trust import TrustQuestion
     from sealring.planning.waivers import weigh
     from workflows import calls
     from workflows.gate import Gate
     from workflows.problems import Ended, objection, stop
-
-MARGIN = timedelta(hours=1)
-"""What is delivered must outlast the rollout; pauses and decisions take time too."""
 
 MOST_TOLD = 12  # of who may still need the old authority, in a question
 
@@ -63,16 +58,8 @@ class Stages(Gate):
         await self.simulate_trust(change)
 
     async def simulate_trust(self, change: tuple[Stage, ...]) -> None:
-        """Who could not talk to whom, in some state of these stages? Their generations are on the disks already."""
-        plan = self.plan_in_hand
-        self.progress.enter(Phase.PREPARING, "trust between all nodes is simulated in every state of the plan")
-        lasts = timedelta(seconds=plan.forecast.most) if plan.forecast else timedelta()
-        part = plan.model_copy(update={"stages": change})
-        question = TrustQuestion(cluster=plan.cluster, plan=part, until=workflow.now() + 2 * lasts + MARGIN)
-        answer = await calls.simulate_trust(question)
-        weighed = weigh(answer.findings, self.request.waive, workflow.now())
-        self.progress.findings += (*weighed.notes, *(f for f in answer.findings if f.verdict is not Verdict.PASS))
-        self.stop_if_aborted()
+        """Who could not talk to whom, in some state of these stages? Then it goes no further."""
+        weighed = await self.weigh_trust(change)
         if weighed.standing:
             begun = self.progress.waves_done > 0
             stage = change[0].name if begun else ""

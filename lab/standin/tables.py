@@ -223,6 +223,7 @@ TABLES = {
     "system_views.streaming": _told("streaming", (("id", UUID_), ("operation", TEXT), ("status", TEXT))),
     "system_views.sstable_tasks": _told("sstable_tasks", (*OF_TABLE, ("task_id", UUID_), ("kind", TEXT))),
     "system_views.repairs": _told("repairs", (("id", UUID_), ("keyspace_name", TEXT), ("completed", BOOLEAN))),
+    "system_views.repair_participates": _told("repair_participates", (("id", UUID_), ("completed", BOOLEAN))),
     "system_schema.keyspaces": Table(KEYSPACES, _keyspaces),
     "system_schema.functions": Table((*OF_KEYSPACE, ("function_name", TEXT))),
     "system_schema.aggregates": Table((*OF_KEYSPACE, ("aggregate_name", TEXT))),

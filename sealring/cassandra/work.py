@@ -1,7 +1,7 @@
 """What a node is doing now, as it says itself over CQL: streams, repairs, hints owed to others, clients.
 
-Tables of Cassandra 4.0 (clients, sstable_tasks) and 4.1/5.0 (streaming, repairs, pending_hints); one that a version
-lacks, or that the login may not read, is `unseen`. Rows 20 to 22 and 26 of the handbook, section 5.
+Tables of Cassandra 4.0 (clients, sstable_tasks) and 4.1/5.0 (the others); one that a version lacks, or that the login
+may not read, is `unseen`. Rows 20 to 22 and 26 of the handbook, section 5.
 """
 
 from collections import Counter
@@ -20,12 +20,13 @@ TABLES: Mapping[str, str] = {
     "streaming": "SELECT id, operation, status FROM system_views.streaming",
     "sstable_tasks": "SELECT keyspace_name, table_name, kind FROM system_views.sstable_tasks",
     "repairs": "SELECT id, keyspace_name, completed FROM system_views.repairs",
+    "repair_participates": "SELECT id, completed FROM system_views.repair_participates",
     "pending_hints": "SELECT host_id, address, files, oldest FROM system_views.pending_hints",
     "clients": "SELECT * FROM system_views.clients",  # client_options only since 4.1
 }
 
 STREAMING_OVER = ("success", "failure")  # StreamingState.Status
-REPAIR_TASKS = ("validation", "anticompaction")  # OperationType
+REPAIR_TASKS = ("validation", "anticompaction")  # OperationType, in lower case: "anticompaction after repair"
 HINTS_SHARE = 0.5  # of max_hint_window: the handbook's alarm
 
 
@@ -94,10 +95,12 @@ def parse_work(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Work:
         if str(row["status"]).lower() not in STREAMING_OVER
     ]
     repairs = [f"keyspace {row['keyspace_name']}" for row in found.get("repairs", ()) if row["completed"] is False]
+    # `repairs` has those that this node coordinates; of others it is told as one that takes part.
+    repairs += [f"session {row['id']}" for row in found.get("repair_participates", ()) if row["completed"] is False]
     repairs += [
         f"{row['kind']} of {row['keyspace_name']}.{row['table_name']}"
         for row in found.get("sstable_tasks", ())
-        if str(row["kind"]).lower() in REPAIR_TASKS
+        if str(row["kind"]).lower().startswith(REPAIR_TASKS)
     ]
     hints = [(str(row["address"] or row["host_id"]), _time(row["oldest"])) for row in found.get("pending_hints", ())]
     clients = Counter(
@@ -125,15 +128,16 @@ def work_findings(work: Work, judge: Judge, *, now: datetime, hint_window: timed
     """
     found = []
     if "streaming" not in work.unseen:
-        found.append(_streaming(work, judge))
-    if not {"repairs", "sstable_tasks"} <= set(work.unseen):
-        found.append(_repair(work, judge))
+        found.append(streaming_finding(work, judge))
+    if not {"repairs", "repair_participates", "sstable_tasks"} <= set(work.unseen):
+        found.append(repair_finding(work, judge))
     if "pending_hints" not in work.unseen:
         found.append(_hints(work, judge, now, hint_window))
     return tuple(found)
 
 
-def _streaming(work: Work, judge: Judge) -> Finding:
+def streaming_finding(work: Work, judge: Judge) -> Finding:
+    """`node.streaming`."""
     if not work.streams:
         return judge.passed("node.streaming", "no stream is in flight")
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(work.streams).items()))
@@ -142,7 +146,8 @@ def _streaming(work: Work, judge: Judge) -> Finding:
     )
 
 
-def _repair(work: Work, judge: Judge) -> Finding:
+def repair_finding(work: Work, judge: Judge) -> Finding:
+    """`node.repair`."""
     if not work.repairs:
         return judge.passed("node.repair", "no repair is running")
     some = ", ".join(work.repairs[:5]) + (f" and {len(work.repairs) - 5} more" if len(work.repairs) > 5 else "")

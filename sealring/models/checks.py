@@ -114,7 +114,11 @@ _ALL = (
     Check("node.long-start", _N, Where.NODE, (19,),
           "the last start and the commit log fit into `service.start_timeout`; warns before a reload",
           "raise service.start_timeout"),
-    Check("node.busy", _B, Where.NODE, (30,), "no other rollout's intent on the disk", "let that rollout end"),
+    Check("node.busy", _B, Where.NODE, (30,),
+          "no other rollout's intent on the disk. Also before each wave", "let that rollout end"),
+    Check("node.held", _N, Where.NODE, (),
+          "before each wave: no file of another tool that is at work there (`service.hold_files`)",
+          "wait until that tool is done"),
     Check("node.jvm-store", _B, Where.JVM, (1, 2, 11),
           "the service's own Java opens the stores with the live passwords and can use the key",
           "look at store type, password and Java version"),
@@ -136,9 +140,11 @@ _ALL = (
     Check("node.cql", _W, Where.CQL, (17,),
           "the node answers CQL: what it runs with and what it is doing can be seen", "check the cql section"),
     Check("node.streaming", _N, Where.CQL, (21,),
-          "no stream, bootstrap, rebuild or decommission; warns before a reload", "wait (nodetool netstats)"),
+          "no stream, bootstrap, rebuild or decommission; warns before a reload. Also before each wave",
+          "wait (nodetool netstats)"),
     Check("node.repair", _N, Where.CQL, (22,),
-          "no repair, validation or anticompaction; warns before a reload", "wait (nodetool repair_admin)"),
+          "no repair, validation or anticompaction; warns before a reload. Also before each wave",
+          "wait (nodetool repair_admin)"),
     Check("node.hints", _N, Where.CQL, (20,),
           "no hints owed to other nodes; fails before a restart when half of `max_hint_window` is over",
           "wait until they are handed off"),
@@ -159,16 +165,24 @@ _ALL = (
           "two observers told how the ring is", "let CQL be open from the worker"),
     Check("ring.rollout-running", _W, Where.RING, (30,),
           "no rollout of this ring is in progress: what is seen may change", "wait for its end"),
-    Check("ring.quorum", _N, Where.RING, (23, 25),
+    Check("ring.quorum", _B, Where.RING, (23, 25),
           "every promise of every keyspace is kept while the wave's nodes are away, with what is down now",
-          "wait until the replicas are back"),
-    Check("ring.topology", _N, Where.RING, (), "tokens and keyspaces, on which the plan rests, are told over CQL",
+          "wait until the replicas are back; a keyspace that can spare no replica even then is waived by its name, "
+          "`plan.quorum.KEYSPACE`"),
+    Check("ring.topology", _B, Where.RING, (), "tokens and keyspaces, on which the plan rests, are told over CQL",
           "let CQL be open from the worker"),
-    Check("ring.busy", _N, Where.RING, (), "no more requests wait in any node than `rollout.max_pending`",
+    Check("ring.busy", _N, Where.RING, (),
+          "no more requests wait in any node than `rollout.max_pending`, none is slower than `rollout.max_p99`",
           "wait for a quieter hour"),
+    Check("ring.narrowed", _W, Where.RING, (),
+          "waves go as planned; after the ring was too busy, in smaller parts: [planning.md](planning.md)", ""),
     Check("ring.node-left", _W, Where.RING, (21,), "no node left the ring during the rollout", ""),
     Check("ring.node-joined", _W, Where.RING, (21,),
-          "no node joined the ring during the rollout: it is not worked on", "start it again when it is over"),
+          "no node joined the ring during the rollout, or it is taken in (`rollout.newcomers`)",
+          "start it again when it is over"),
+    Check("ring.node-replaced", _W, Where.RING, (),
+          "no node took the place and address of another during the rollout: it counts as one that joined",
+          "start it again when it is over"),
     Check("trust.states", _N, Where.RING, (5,),
           "all nodes, and the engine itself, can talk to each other in every state of the plan, both roles, until its "
           "end: [trust.md](trust.md)", "what its message names"),
@@ -252,7 +266,8 @@ def objection_to(codes: Iterable[str]) -> str:
         if code not in CHECKS:
             wrong.append(f"{code} is no check")
         elif CHECKS[code].severity is Severity.BLOCKER:
-            wrong.append(f"{code} is a blocker ({CHECKS[code].what}), which no waiver lifts")
+            check = CHECKS[code]
+            wrong.append(f"{code} is a blocker ({check.what}), which no waiver lifts: {check.remedy}")
         elif CHECKS[code].severity is Severity.WARNING:
             wrong.append(f"{code} only warns: there is nothing to waive")
     return f"{'; '.join(wrong)}. These may be waived: {', '.join(waivable())}, {QUORUM}KEYSPACE" if wrong else ""

@@ -171,6 +171,11 @@ class ServiceSettings(Input):
     drain_timeout: Duration = Field(timedelta(minutes=2), description="Then the service is stopped anyway.")
     sudo: Literal["auto", "never"] = Field("auto", description="auto: `sudo -n`, and only where it is needed.")
     keep_generations: int = Field(5, ge=2, le=Many, description="Generations kept on a node's disk.")
+    hold_files: tuple[Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,400}$")], ...] = Field(
+        (),
+        max_length=20,
+        description="Files of other tools on the nodes, there only while those are at work: waves wait for them.",
+    )
 
 
 class MaterialPolicy(Input):
@@ -228,8 +233,23 @@ class RolloutSettings(Input):
     ring_patience: Pause = Field(
         timedelta(minutes=2), description="How long a wave waits for a ring that is not whole, before it asks or stops."
     )
+    work_patience: Pause = Field(
+        timedelta(hours=2),
+        description="How long a wave waits for the end of other work on the ring: a node that joins, leaves or moves, "
+        "a stream, a repair, another tool; before it asks or stops.",
+    )
+    newcomers: Literal["leave", "absorb"] = Field(
+        "leave",
+        description="Nodes that join while everything is deployed. absorb: they are prepared and worked on in the "
+        "waves that are left, when the delivery has something for them; leave: they are told.",
+    )
     max_pending: int | None = Field(
         None, ge=0, description="Requests that may wait in one node when a wave begins; default: not looked at."
+    )
+    max_p99: Duration | None = Field(
+        None,
+        description="How long one request of a hundred to one table of one coordinator may take when a wave begins; "
+        "default: not looked at.",
     )
     decision_timeout: Duration = Field(timedelta(hours=1), description="Then the safe default (stop) is taken.")
     verification_required: bool = Field(True, description="false: findings after activation are only reported.")

@@ -260,6 +260,7 @@ class Carried(Fact):
     findings: tuple[Finding, ...] = ()
     started_at: datetime
     paused: bool = False
+    width: int | None = Field(None, description="Most nodes at once, after the ring was too busy; None: as planned.")
 
 
 class RolloutRun(RolloutRequest):
@@ -293,6 +294,9 @@ class PlanQuestion(Fact):
     view: ClusterView
     material: ResolvedMaterial | None = None
     rotation: RotationMaterial | None = None
+    again: bool = Field(
+        False, description="For what remains of a rollout: a waiver that the ring no longer needs is no mistake."
+    )
 
 
 class BarrierQuestion(Fact):
@@ -313,12 +317,14 @@ class RingQuestion(Fact):
     restarts: tuple[str, ...] = Field((), description="Addresses that the wave restarts together.")
     fallbacks: tuple[str, ...] = Field((), description="Addresses that are restarted if a reload does not convince.")
     begun: bool = Field(False, description="The wave has begun: its own nodes may be down, so the proof alone counts.")
+    wave: tuple[NodeRef, ...] = Field((), description="Its nodes: one that is no longer in the ring changes the plan.")
+    rollout: str = Field("", description="Token of our own intents on nodes; empty: nobody asks for others at work.")
 
 
 class RingAnswer(Readiness):
     """Findings about the ring, and what they mean for the wave that was asked about."""
 
-    changed: bool = Field(False, description="The topology is not the one that was planned for.")
+    changed: bool = Field(False, description="The ring is not the one that was planned for.")
     unproven: tuple[str, ...] = Field((), description="Of `fallbacks`: nodes whose restart would not be safe now.")
 
 

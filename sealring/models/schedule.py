@@ -34,7 +34,10 @@ class Proof(Fact):
     replicas: tuple[str, ...] = Field(description="Addresses.")
     away: tuple[str, ...] = Field(description="Of the replicas: those of the wave, and those that are down or suspect.")
     remain: int
-    required: int = Field(description="Replicas that the consistency level needs, by the configured factor.")
+    required: int = Field(
+        description="Replicas that must stay: as the consistency level needs by the configured factor; where that is "
+        "waived for this keyspace, all of them but one."
+    )
 
 
 class Blocked(Fact):

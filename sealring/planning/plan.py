@@ -1,6 +1,6 @@
 """From facts to a plan: which nodes, which generation each, by reload or restart, in which waves."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sealring.errors import Actor, refuse
@@ -15,7 +15,7 @@ from sealring.models.topology import RingNode, Topology
 from sealring.models.waiver import Waiver
 from sealring.planning.rotation import point_of_no_return, rotation_stages
 from sealring.planning.schedule import schedule, unproven
-from sealring.planning.waivers import in_force, waived_keyspaces, weigh
+from sealring.planning.waivers import in_force, refuse_needless, waived_keyspaces, weigh
 from sealring.planning.waves import refusal_of, stages_of
 
 
@@ -30,11 +30,14 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings, topology: Topol
 
     Raises:
         SealringError: `plan.*`, when there is nothing safe to do; the message names nodes and reasons.
+            `waiver.keyspace`, when the request waives a keyspace that needs no waiver.
     """
     request, view, material = question.request, question.view, question.material
     rules = _rules(request, settings)
     chosen = _changed_last(view) if request.goal == "rollback" and not request.nodes else _chosen(view, request.nodes)
-    _refuse_degraded(view)
+    _refuse_degraded(view, {node.node.address for node in chosen} if question.again else None)
+    if topology is not None and not question.again:
+        refuse_needless(in_force(request.waive, view.observed_at), topology)
     ring = tuple(node.node for node in view.nodes)
     if question.rotation is not None:
         return _rotation(question, question.rotation, rules, chosen, topology)
@@ -175,12 +178,15 @@ def _changed_last(view: ClusterView) -> tuple[NodeView, ...]:
     return chosen
 
 
-def _refuse_degraded(view: ClusterView) -> None:
-    """No node is touched while any node of the ring is away: replicas may be missing already."""
+def _refuse_degraded(view: ClusterView, worked_on: Collection[str] | None) -> None:
+    """No node is touched while any node of the ring is away: replicas may be missing already.
+
+    `worked_on`: of a rollout under way only the hosts of these must be readable; a newcomer's need not.
+    """
     troubled = [
         f"{n.node.address} is {'not normal' if n.up else 'down'}" for n in view.nodes if not (n.up and n.normal)
     ]
-    troubled += [f"{n.node.address}: {n.problem}" for n in view.nodes if n.problem]
+    troubled += [f"{n.node.address}: {n.problem}" for n in view.nodes if n.problem and _concerns(n, worked_on)]
     if len(view.schema_versions) > 1:
         troubled.append(f"{len(view.schema_versions)} schema versions")
     if troubled:
@@ -190,6 +196,10 @@ def _refuse_degraded(view: ClusterView) -> None:
             "bring every node to UN with one schema, then start again",
             actor=Actor.CASSANDRA_ADMIN,
         )
+
+
+def _concerns(node: NodeView, worked_on: Collection[str] | None) -> bool:
+    return worked_on is None or node.node.address in worked_on
 
 
 def _refuse_bad_material(

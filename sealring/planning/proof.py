@@ -3,12 +3,13 @@
 from collections.abc import Collection, Iterable, Iterator
 
 from sealring.errors import Actor
+from sealring.models.checks import QUORUM
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.rollout import RingAnswer, RingQuestion
 from sealring.models.topology import Topology
 from sealring.planning.replicas import ordered
 from sealring.planning.slack import Constraint, bits, constraints, mask_of, promises
-from sealring.planning.waivers import waived_keyspaces
+from sealring.planning.waivers import USED, waived_keyspaces
 
 MOST_NAMED = 3
 
@@ -32,6 +33,7 @@ def proven_again(question: RingQuestion, whole: RingAnswer, topology: Topology |
     answer = whole.model_copy(update={"unproven": fallbacks})
     if not question.restarts:
         return answer
+    answer = _with(answer, *_waived(topology, question))
     found = [_breach(topology, each, question.restarts) for each in broken(topology, limits, question.restarts)]
     return _with(answer, *(found[:MOST_NAMED] or [_proven(question.restarts, len(limits))]))
 
@@ -65,6 +67,23 @@ def _breach(topology: Topology, limit: Constraint, away: Collection[str]) -> Fin
         remedy="wait until the replicas are back; nodes that are suspect count as away",
         actor=Actor.CASSANDRA_ADMIN,
     )
+
+
+def _waived(topology: Topology, question: RingQuestion) -> Iterator[Finding]:
+    """For the report: what is not kept while this wave is away, because it was waived. The same words at each wave."""
+    waived = waived_keyspaces(question.waive)
+    hurt = tuple(k for k in topology.keyspaces if k.name in waived)
+    if not hurt:
+        return
+    limits = constraints(promises(topology.model_copy(update={"keyspaces": hurt})))
+    names = {name for limit in broken(topology, limits, question.restarts) for name in limit.promise.keyspaces}
+    for name in sorted(names):
+        yield Finding(
+            check=USED,
+            verdict=Verdict.WARN,
+            message=f"{QUORUM}{name} was waived: ranges of it are unavailable while a replica is restarted",
+            actor=Actor.OPERATOR,
+        )
 
 
 def _proven(away: Collection[str], count: int) -> Finding:

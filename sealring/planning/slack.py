@@ -5,7 +5,7 @@ once. Nothing about racks, datacenters or the number of nodes away is assumed.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sealring.models.cluster import ConsistencyLevel
 from sealring.models.topology import Keyspace, RingNode, Topology
@@ -37,25 +37,50 @@ class Constraint:
 
 
 def promises(topology: Topology, waived: Collection[str] = ()) -> tuple[Promise, ...]:
-    """Everything that must stay possible, without the keyspaces that are waived.
+    """Everything that must stay possible.
+
+    Args:
+        topology: the ring.
+        waived: keyspaces that may become unavailable. Of their ranges that could spare no replica one may be away all
+            the same, and no second; ranges that can spare one are kept as if nothing was waived.
 
     Raises:
         SealringError: `plan.replication`.
     """
     nodes = ordered(topology)
     datacenters = tuple(dict.fromkeys(node.datacenter for node in nodes))
-    alike: dict[tuple[Replication, tuple[ConsistencyLevel, ...]], list[str]] = {}
+    alike: dict[tuple[Replication, tuple[ConsistencyLevel, ...], bool], list[str]] = {}
     for keyspace in sorted(topology.keyspaces, key=lambda k: k.name):
         replication = replication_of(keyspace, datacenters)
-        if replication is not None and keyspace.name not in waived:
-            alike.setdefault((replication, _levels(keyspace)), []).append(keyspace.name)
-    placed = {replication: replica_sets(nodes, replication) for replication, _ in alike}
+        if replication is not None:
+            kind = replication, _levels(keyspace), keyspace.name in waived
+            alike.setdefault(kind, []).append(keyspace.name)
+    placed = {replication: replica_sets(nodes, replication) for replication, _, _ in alike}
     return tuple(
-        promise
-        for (replication, levels), names in alike.items()
+        part
+        for (replication, levels, lifted), names in alike.items()
         for level in levels
         for promise in _promises(tuple(names), replication, level, placed[replication])
+        for part in (_lifted(promise) if lifted else (promise,))
     )
+
+
+def kept_by_nothing(topology: Topology) -> frozenset[str]:
+    """Keyspaces with a range that can spare no replica: none of its nodes can be restarted without a waiver for it."""
+    found = promises(topology)
+    return frozenset(name for p in found if any(p.slack(s) <= 0 for s in p.sets) for name in p.keyspaces)
+
+
+def _lifted(promise: Promise) -> Iterator[Promise]:
+    """A waived promise: of a set that can spare nothing one replica is spared, whatever its level needs."""
+    if kept := tuple(s for s in promise.sets if promise.slack(s) > 0):
+        yield replace(promise, sets=kept)
+    short: dict[int, list[int]] = {}
+    for replicas in promise.sets:
+        if promise.slack(replicas) <= 0:
+            short.setdefault(replicas.bit_count(), []).append(replicas)
+    for size, sets in short.items():
+        yield replace(promise, required=max(0, size - 1), sets=tuple(sets))
 
 
 def _levels(keyspace: Keyspace) -> tuple[ConsistencyLevel, ...]:

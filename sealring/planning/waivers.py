@@ -7,7 +7,9 @@ from datetime import datetime
 from sealring.errors import Actor, SealringError, refuse
 from sealring.models.checks import QUORUM, Severity, severity_of
 from sealring.models.evidence import BLOCKING, Finding, Verdict
+from sealring.models.topology import Topology
 from sealring.models.waiver import Waiver
+from sealring.planning.slack import kept_by_nothing
 
 USED, EXPIRED = "waiver.used", "waiver.expired"
 
@@ -49,8 +51,30 @@ def in_force(waivers: tuple[Waiver, ...], now: datetime) -> tuple[str, ...]:
 
 
 def waived_keyspaces(codes: tuple[str, ...]) -> frozenset[str]:
-    """Keyspaces that may become unavailable: those of the codes `plan.quorum.KEYSPACE`."""
+    """Keyspaces that may become unavailable, one replica of a range at a time: of the codes `plan.quorum.KEYSPACE`."""
     return frozenset(code.removeprefix(QUORUM) for code in codes if code.startswith(QUORUM))
+
+
+def refuse_needless(codes: tuple[str, ...], topology: Topology) -> None:
+    """A keyspace that there is not, or that needs no waiver, was not what was meant.
+
+    Raises:
+        SealringError: `waiver.keyspace`, naming each.
+    """
+    known = {keyspace.name for keyspace in topology.keyspaces}
+    asked = waived_keyspaces(codes)
+    if not asked:
+        return
+    in_need = kept_by_nothing(topology)
+    wrong = [f"{QUORUM}{name}: no such keyspace" for name in sorted(asked - known)]
+    wrong += [f"{QUORUM}{name}: every range of it can spare a replica" for name in sorted(asked & known - in_need)]
+    if wrong:
+        needed = ", ".join(sorted(in_need)) or "none"
+        raise refuse(
+            "waiver.keyspace",
+            f"waive: {'; '.join(wrong)}. Keyspaces that cannot spare a replica: {needed}",
+            "leave it out, or correct its name; nothing was changed",
+        )
 
 
 def refuse_expired(waivers: tuple[Waiver, ...], now: datetime) -> None:

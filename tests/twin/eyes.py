@@ -29,6 +29,7 @@ from sealring.models.topology import RingNode, Topology
 from sealring.models.trust import TrustQuestion
 from sealring.planning.plan import make_plan
 from sealring.planning.proof import proven_again
+from sealring.planning.remainder import departed
 from tests.twin import hosts
 from tests.twin.ring import Content, Node, Ring
 
@@ -149,8 +150,10 @@ class Eyes:
         view = self.view(question.cluster)
         counted = ("ring.node-down",) if question.begun and question.fingerprint else ()
         ignored = (*question.waive, *counted)
-        whole = RingAnswer(findings=tuple(f for f in ring_findings(view) if f.check not in ignored))
-        answer = whole if whole.blocking else proven_again(question, whole, self.topology(view))
+        findings = tuple(f for f in ring_findings(view) if f.check not in ignored)
+        whole = RingAnswer(findings=findings, changed=departed(question.wave, view))
+        stands = whole.blocking or whole.changed or not question.fingerprint
+        answer = whole if stands else proven_again(question, whole, self.topology(view))
         yield self.world.between(0.05, 0.5)
         return answer
 

@@ -1,6 +1,6 @@
 """What the planner is told of a ring: rows of CQL become a topology."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from sealring.cassandra.load import NodeLoad, load_findings, load_of
 from sealring.cassandra.topology import topology_of
 from sealring.errors import SealringError
-from sealring.models.cluster import ClusterFile, NodeRef
+from sealring.models.cluster import ClusterFile, NodeRef, RolloutSettings
 from sealring.models.node import ClusterView, NodeView
 
 NTS, SIMPLE = "org.apache.cassandra.locator.NetworkTopologyStrategy", "org.apache.cassandra.locator.SimpleStrategy"
@@ -124,6 +124,20 @@ def test_how_busy_a_node_is_is_what_clients_wait_for_and_who_is_connected() -> N
 
 def test_a_wave_does_not_begin_while_a_node_is_behind() -> None:
     loads = {"a": NodeLoad(pending=3, busy=3), "b": NodeLoad(pending=9, busy=9)}
-    (finding,) = load_findings(loads, 8)
+    (finding,) = load_findings(loads, RolloutSettings(max_pending=8))
     assert (finding.check, finding.node, finding.verdict.value) == ("ring.busy", "b", "fail")
-    assert [f.verdict.value for f in load_findings(loads, 9)] == ["pass"]
+    assert [f.verdict.value for f in load_findings(loads, RolloutSettings(max_pending=9))] == ["pass"]
+    (finding,) = load_findings({}, RolloutSettings(max_pending=9))
+    assert (finding.node, finding.verdict.value) == ("", "inconclusive"), "no answer is no pass"
+
+
+def test_a_wave_does_not_begin_while_one_request_of_a_hundred_is_slow() -> None:
+    table = {"keyspace_name": "app", "count": 10, "p99th_ms": 40.0}
+    system = {"keyspace_name": "system", "count": 10, "p99th_ms": 900.0}
+    unused = {"keyspace_name": "app", "count": 0, "p99th_ms": 900.0}
+    load = load_of((), (), (table, system, unused, table | {"p99th_ms": 61.5}))
+    assert load.p99_ms == 61.5
+    (finding,) = load_findings({"a": load}, RolloutSettings(max_p99=timedelta(milliseconds=60)))
+    assert (finding.check, finding.verdict.value) == ("ring.busy", "fail")
+    assert "62 ms" in finding.message
+    assert load_findings({"a": load}, RolloutSettings(max_p99=timedelta(milliseconds=62)))[0].verdict.value == "pass"

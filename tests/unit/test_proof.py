@@ -55,6 +55,21 @@ def test_a_waived_keyspace_does_not_count() -> None:
     assert ask(topology, topology, restarts=("10.0.0.1",), waive=("plan.quorum.other",)).blocking
 
 
+def test_what_was_waived_is_said_and_takes_one_replica_of_a_range_only() -> None:
+    topology = ring("up", "up", "up", "up", factor=2, consistency="QUORUM")
+    waive = ("plan.quorum.app",)
+    answer = ask(topology, topology, restarts=("10.0.0.1",), waive=waive)
+    assert not answer.blocking
+    assert [(f.check, f.verdict) for f in answer.findings] == [
+        ("waiver.used", Verdict.WARN),
+        ("ring.quorum", Verdict.PASS),
+    ]
+    assert "plan.quorum.app" in answer.findings[0].message
+    assert ask(topology, topology, restarts=("10.0.0.1", "10.0.0.2"), waive=waive).blocking, "both of one range"
+    degraded = ring("up", "down", "up", "up", factor=2, consistency="QUORUM")
+    assert ask(degraded, degraded, restarts=("10.0.0.1",), waive=waive).blocking, "one of the range is away already"
+
+
 def test_a_restart_after_a_reload_is_taken_back_where_it_would_not_be_safe() -> None:
     topology = ring("up", "up", "down", "up", racks=4, factor=3)
     answer = ask(topology, topology, fallbacks=("10.0.0.1", "10.0.0.2", "10.0.0.4"))

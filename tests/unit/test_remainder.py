@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sealring.models.cluster import NodeRef
 from sealring.models.node import ClusterView, NodeView
 from sealring.models.plan import Plan, Stage, Target, Wave
-from sealring.planning.remainder import joined, narrowed, remainder
+from sealring.planning.remainder import departed, joined, narrowed, remainder, unbegun, without
 
 ID = "a" * 64
 
@@ -40,15 +40,56 @@ def numbers(of: Plan) -> list[list[int]]:
     return [[int(t.node.host_id[1:]) for t in wave.targets] for wave in of.waves]
 
 
-def test_who_left_is_left_out_and_who_joined_is_left_alone_and_both_are_told() -> None:
+def test_who_left_is_left_out_and_who_joined_is_named() -> None:
     old = plan([[1], [2], [3, 4]], unchanged=("127.0.0.5",))
     left = remainder(old, 1, ring(1, 3, 4, 5, 6))
     assert numbers(left.plan) == [[2], [3, 4]]
     assert left.nodes == ("127.0.0.3", "127.0.0.4")
-    assert [(f.check, f.node) for f in left.findings] == [
-        ("ring.node-left", "127.0.0.2"),
-        ("ring.node-joined", "127.0.0.6"),
+    assert left.newcomers == ("127.0.0.6",)
+    assert remainder(old, 1, ring(1, 3, 4, 5, 6), whole=False).newcomers == ()
+    assert [(f.check, f.node) for f in left.findings] == [("ring.node-left", "127.0.0.2")]
+
+
+def test_another_host_id_at_the_same_address_is_a_newcomer_whether_its_place_was_done_or_not() -> None:
+    old = plan([[1], [2], [3]])
+    view = ring(1, 2, 3)
+    others = [
+        seen.model_copy(update={"node": seen.node.model_copy(update={"host_id": f"new-{seen.node.host_id}"})})
+        for seen in view.nodes[:2]
     ]
+    now = view.model_copy(update={"nodes": (*others, view.nodes[2])})
+    left = remainder(old, 1, now)
+    assert left.nodes == ("127.0.0.3",)
+    assert left.newcomers == ("127.0.0.1", "127.0.0.2")
+    assert [(f.check, f.node) for f in left.findings] == [
+        ("ring.node-replaced", "127.0.0.1"),
+        ("ring.node-replaced", "127.0.0.2"),
+    ]
+    assert departed([target(1).node], now)
+    assert not departed([target(3).node], now)
+    nameless = target(1).node.model_copy(update={"host_id": ""})
+    assert not departed([nameless], now), "nodetool may not tell host ids"
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=6), st.data())
+def test_left_out_are_those_that_were_named_and_not_begun(sizes: list[int], data: st.DataObject) -> None:
+    fresh = iter(range(1, 100))
+    old = plan([[next(fresh) for _ in range(size)] for size in sizes])
+    everyone = [n for wave in numbers(old) for n in wave]
+    done = data.draw(st.integers(0, len(sizes)))
+    out = data.draw(st.sets(st.sampled_from(everyone)))
+    left = without(old, {f"127.0.0.{n}" for n in out}, done)
+    assert numbers(left)[:done] == numbers(old)[:done]
+    rest = [[n for n in wave if n not in out] for wave in numbers(old)[done:]]
+    assert numbers(left)[done:] == [wave for wave in rest if wave]
+
+
+def test_a_stage_that_holds_is_not_lost_in_the_one_before_it() -> None:
+    old = plan([[1], [2]], [[3]])
+    green, blue = old.stages
+    held = old.model_copy(update={"stages": (green.model_copy(update={"hold": True}), blue)})
+    both = joined(held, 1, held.model_copy(update={"stages": unbegun(held, 1)}))
+    assert [(len(stage.waves), stage.hold) for stage in both.stages] == [(2, True), (1, False)]
 
 
 STAGES = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=4), min_size=1, max_size=3)

@@ -12,8 +12,9 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, to_json
 from temporalio.api.common.v1 import Payload
 
+from bench.plan_sizes import sizes
 from sealring.errors import SealringError
-from sealring.temporal.codec import ENCODING, KEY_ID, EncryptionCodec
+from sealring.temporal.codec import ENCODING, KEY_ID, PACKING, EncryptionCodec
 from sealring.temporal.keyring import Keyring, create_keyring, load_keyring, retire_keyring, rotate_keyring
 
 PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=b'{"cluster":"prod-eu"}')
@@ -130,6 +131,24 @@ async def test_every_payload_survives(data: bytes, encoding: bytes) -> None:
     codec = EncryptionCodec(Keyring("k1", {"k1": bytes(32)}))
     payload = Payload(metadata={"encoding": encoding}, data=data)
     assert await codec.decode(await codec.encode([payload])) == [payload]
+
+
+async def test_a_large_payload_is_packed_before_it_is_sealed(keyring: Keyring) -> None:
+    codec = EncryptionCodec(keyring)
+    large = Payload(metadata={"encoding": b"json/plain"}, data=b'"10.0.0.1 restart" ' * 50_000)
+    (sealed,) = await codec.encode([large])
+    assert len(sealed.data) < len(large.data) / 20
+    assert await codec.decode([sealed]) == [large]
+    del sealed.metadata[PACKING]
+    with pytest.raises(SealringError) as caught:
+        await codec.decode([sealed])
+    assert caught.value.code == "codec.damaged"
+
+
+async def test_what_a_rollout_of_hundreds_of_nodes_passes_is_far_below_what_the_server_takes(tmp_path: Path) -> None:
+    found = await sizes(150, tmp_path)
+    assert found["Plan"] < 40_000
+    assert max(found.values()) < 120_000, found
 
 
 async def test_equal_payloads_look_different(keyring: Keyring) -> None:

@@ -4,16 +4,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sealring.errors import SealringError
+from sealring.models.cluster import ConsistencyLevel
 from sealring.models.evidence import Finding, Verdict
 from sealring.models.rollout import RolloutRequest
+from sealring.models.topology import Topology
 from sealring.models.waiver import Waiver
-from sealring.planning.waivers import in_force, refuse_expired, weigh
+from sealring.planning.slack import Promise, promises
+from sealring.planning.waivers import in_force, refuse_expired, refuse_needless, weigh
+from tests.unit.rings_by_hand import ring
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 END = NOW + timedelta(days=10)
+LEVELS: tuple[ConsistencyLevel, ...] = ("ONE", "QUORUM", "LOCAL_QUORUM", "ALL")
 pytestmark = pytest.mark.criterion("N20")
 
 
@@ -101,3 +108,53 @@ def test_other_checks_stand() -> None:
     seen = (finding("material.chain", Verdict.FAIL), finding("material.usage", Verdict.FAIL))
     assert weigh(seen, waivers("material.chain"), NOW).standing == seen[1:]
     assert weigh([finding("material.chain", Verdict.WARN)], waivers("material.chain"), NOW).notes == ()
+
+
+@pytest.mark.criterion("D7")
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        (("plan.quorum.lone",), ""),
+        (("material.chain",), ""),
+        (("plan.quorum.lone", "plan.quorum.orders"), "plan.quorum.orders: every range of it can spare a replica"),
+        (("plan.quorum.lonely",), "plan.quorum.lonely: no such keyspace. Keyspaces that cannot spare a replica: lone"),
+    ],
+)
+def test_a_keyspace_is_waived_only_where_it_must_be(codes: tuple[str, ...], words: str) -> None:
+    topology = with_lone_keyspace(ring(6, 3, 4, 3))
+    if not words:
+        refuse_needless(codes, topology)
+        return
+    with pytest.raises(SealringError) as caught:
+        refuse_needless(codes, topology)
+    assert caught.value.code == "waiver.keyspace"
+    assert words in caught.value.message
+
+
+@pytest.mark.criterion("D7")
+@settings(max_examples=40)
+@given(st.integers(3, 9), st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.sampled_from(LEVELS))
+def test_a_waiver_spares_one_replica_where_none_could_be_and_changes_nothing_else(
+    nodes: int, racks: int, tokens: int, factor: int, level: ConsistencyLevel
+) -> None:
+    topology = with_lone_keyspace(ring(nodes, racks, tokens, factor, level=level))
+    strict, lifted = limits_of(promises(topology)), limits_of(promises(topology, {"orders", "lone"}))
+    assert strict.keys() == lifted.keys()
+    for replicas, slack in strict.items():
+        assert lifted[replicas] == max(1, slack)
+
+
+def with_lone_keyspace(topology: Topology) -> Topology:
+    """And one whose every range has a single replica."""
+    given = topology.model_dump()
+    given["keyspaces"] += ({"name": "lone", "replication": {"class": "SimpleStrategy", "replication_factor": 1}},)
+    return Topology.model_validate(given)
+
+
+def limits_of(found: tuple[Promise, ...]) -> dict[int, int]:
+    """The smallest slack of each set of replicas."""
+    tightest: dict[int, int] = {}
+    for promise in found:
+        for replicas in promise.sets:
+            tightest[replicas] = min(promise.slack(replicas), tightest.get(replicas, 99))
+    return tightest

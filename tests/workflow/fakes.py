@@ -39,6 +39,7 @@ from sealring.models.topology import Topology
 from sealring.models.trust import TrustQuestion
 from sealring.planning.plan import make_plan
 from sealring.planning.proof import proven_again
+from sealring.planning.remainder import departed
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 FAR_OFF = datetime(2036, 1, 1, tzinfo=UTC)
@@ -125,6 +126,10 @@ class FakeRing:
     @activity.defn
     async def observe_cluster(self, question: ClusterQuestion) -> ClusterView:
         await self._enter("observe_cluster", "")
+        return self.view(question.cluster)
+
+    def view(self, cluster: str) -> ClusterView:
+        """The ring now."""
         views = tuple(
             NodeView(
                 node=self._ref(address),
@@ -139,7 +144,7 @@ class FakeRing:
             for address in self.nodes
         )
         return ClusterView(
-            cluster=question.cluster,
+            cluster=cluster,
             observed_at=LONG_AGO,
             observers=tuple(self.nodes)[:2],
             nodes=views,
@@ -176,8 +181,9 @@ class FakeRing:
     @activity.defn
     async def check_ring(self, question: RingQuestion) -> RingAnswer:
         said = await self._enter("check_ring", "") or Readiness()
-        answer = RingAnswer(findings=said.findings)
-        return answer if answer.blocking or not question.fingerprint else proven_again(question, answer, self.topology)
+        answer = RingAnswer(findings=said.findings, changed=departed(question.wave, self.view(question.cluster)))
+        stands = answer.blocking or answer.changed or not question.fingerprint
+        return answer if stands else proven_again(question, answer, self.topology)
 
     @activity.defn
     async def simulate_trust(self, question: TrustQuestion) -> Readiness:

@@ -220,3 +220,39 @@ async def test_a_node_that_was_held_is_drained_on_a_new_look_only(
     assert node.problem.code == "ring.quorum"
     assert not {"drain_node", "restart_node"} & set(ring.steps(N1)), "its replicas never went away"
     assert ring.serving[N1] == generation("a", 0).id
+
+
+@pytest.mark.criterion("D6")
+@pytest.mark.parametrize("check", ["ring.node-moving", "node.streaming", "node.repair", "node.busy", "node.held"])
+async def test_work_of_others_is_waited_for_longer_than_a_ring_that_is_not_whole(
+    temporal_skipping: WorkflowEnvironment, check: str
+) -> None:
+    ring = known(ring_patience=60, work_patience=7200)
+    reached, go = ring.hold_at("settle_node", N1)
+
+    async def work() -> None:
+        await reached.wait()
+        ring.fail("check_ring", "", *[blocking(check, N2)] * 20)
+        go.set()
+
+    async with serving(temporal_skipping, ring):
+        working = asyncio.create_task(work())
+        handle = await start(temporal_skipping, deploy(f"work-{check.replace('.', '-')}", apply="restart"))
+        report = await handle.result()
+        await working
+    assert report.outcome is Phase.DONE
+    assert flips(ring) == [N1, N2, N3], "nobody was taken back for it"
+    assert report.finished_at is not None
+    assert (report.finished_at - report.started_at).total_seconds() > 240
+
+
+@pytest.mark.criterion("D6")
+async def test_work_of_others_without_an_end_is_asked_about(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = known(ring_patience=10, work_patience=7200)
+    ring.fail("check_ring", "", *[blocking("node.repair", N1)] * 1000)
+    error = await ended(temporal_skipping, ring, deploy("endless", apply="restart"))
+    problem = report_of(error).problem
+    assert problem is not None
+    assert problem.code == "node.repair"
+    looks = [step for step, _ in ring.calls].count("check_ring")
+    assert 60 < looks < 120, "two hours are not spent asking every ten seconds"
