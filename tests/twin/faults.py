@@ -27,7 +27,7 @@ class Mess:
         self.lurking: list[str] = []  # faults that wait for a step
         self.victim = ""
         self.over = False  # nothing more goes wrong
-        self.steps = STEPS
+        self.steps: tuple[str, ...] = STEPS
         self.witness: Callable[[str], None] = lambda step: None  # hears of every attempt too
         self.kinds: tuple[Callable[[], None], ...] = (
             self.node_dies, self.node_flaps, self.ssh_lost, self.slow_restarts, self.wrong_store, self.clock_skew,
