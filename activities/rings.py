@@ -278,13 +278,14 @@ class Bench:
         return material
 
     def read_material(self, files: Files) -> Material:
-        """The one material that all stores hold.
+        """The one material that all the stores in `files` hold.
 
         Raises:
             SealringError: `store.*`, `node.stores-differ`, `node.no-truststore`.
         """
-        keystores = [store for store in self.inventory.stores if store.role == "keystore"]
-        truststores = [store for store in self.inventory.stores if store.role == "truststore"]
+        stores = [store for store in self.inventory.stores if store.path in files]
+        keystores = [store for store in stores if store.role == "keystore"]
+        truststores = [store for store in stores if store.role == "truststore"]
         if not keystores or not truststores:
             raise refuse(
                 "node.no-stores",
@@ -308,9 +309,9 @@ class Bench:
         return replace(material, trust=trust)
 
     def differing(self, files: Files, material: Material) -> Iterator[StoreFile]:
-        """The stores that do not have this material as their content. Equal bytes are opened once: it takes long."""
+        """Stores in `files` that do not hold this material. Equal bytes are opened once: it takes long."""
         held: dict[tuple[str, str, str, bytes | View], bool] = {}
-        for store in self.inventory.stores:
+        for store in (store for store in self.inventory.stores if store.path in files):
             content = store.role, store.format, self.password(store), files[store.path]
             if content not in held:
                 held[content] = self.holds(store, files[store.path], material)

@@ -14,9 +14,10 @@ from sealring.models.evidence import Finding, Verdict
 from sealring.models.material import NodeRotation, RotationMaterial
 from sealring.models.node import NodeView
 from sealring.models.rollout import MaterialQuestion, NodeOrder
+from sealring.pki.acceptance import Presented, refusals
 from sealring.pki.certificates import fingerprint, name_of
 from sealring.pki.material import Material
-from sealring.pki.rotation import Pair, Presented, adds, combined, dropped, drops, refusals
+from sealring.pki.rotation import Pair, adds, combined, dropped, drops
 from sealring.sources.base import source_for
 from sealring.sources.vault import Vault
 

@@ -9,8 +9,9 @@ from cryptography import x509
 from temporalio import activity
 
 from activities.eyes import worker_trust
-from activities.rings import Bench, Rings
+from activities.rings import Bench, Files, Rings
 from sealring.cassandra.configuration import demands
+from sealring.cassandra.store_blocks import Block
 from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.generations import read_manifest
 from sealring.local_files import read_small
@@ -23,9 +24,11 @@ from sealring.models.trust import ClientTrust, Identity, NodeTrust, TrustQuestio
 from sealring.pki.certificates import fingerprint, load_certificates, pem_blocks
 from sealring.pki.material import Material, generation_id
 from sealring.pki.simulation import simulate
+from sealring.pki.stores import read_keystore
 from sealring.sources.base import source_for
 
 ENGINE = "the engine (cql.ca, cql.certificate)"
+OUTBOUND: Block = "server-outbound"
 NAMED = 10
 """Nodes that are named one by one when they cannot be read."""
 
@@ -51,6 +54,10 @@ class _Collected:
         named = [(fingerprint(certificate), certificate) for certificate in certificates]
         self.certificates.update(named)
         return tuple(name for name, _ in named)
+
+    def identity(self, material: Material) -> Identity:
+        """What is sent in a handshake."""
+        return Identity(leaf=self.keep(material.leaf)[0], chain=self.keep(*material.chain))
 
 
 class TrustActivities:
@@ -114,8 +121,9 @@ class TrustActivities:
     ) -> _Read:
         async with self.rings.open(cluster.name, node) as bench:
             files = await bench.files_in_force()
-            now = await asyncio.to_thread(bench.read_material, files)
-            found = {generation_id(now): _trust_of(bench, now, collected)}
+            held, outbound = await asyncio.to_thread(_in_force, bench, files)
+            now = _trust_of(bench, held, collected, outbound)
+            found = {} if outbound else {generation_id(held): now}
             for generation in planned - set(found):
                 if question.material is None:
                     manifest = await read_manifest(bench.host, bench.place, generation)
@@ -124,7 +132,7 @@ class TrustActivities:
                     source = source_for(question.material, self.rings.vault(cluster))
                     material = await source.load(question.material, node, generation)
                 found[generation] = _trust_of(bench, material, collected)
-            return _Read(found[generation_id(now)], found)
+            return _Read(now, found)
 
 
 def findings(report: TrustReport) -> tuple[Finding, ...]:
@@ -203,12 +211,31 @@ def _steps(plan: Plan, collected: _Collected) -> list[TrustStep]:
     ]
 
 
-def _trust_of(bench: Bench, material: Material, collected: _Collected) -> NodeTrust:
+def _in_force(bench: Bench, files: Files) -> tuple[Material, Material | None]:
+    """What a node has in force; and what it shows to the peers that it dials, where that is something else.
+
+    A rollout gives one certificate to all stores of a node, and refuses one that has two; but who is not in the plan
+    may have two, and they count.
+
+    Raises:
+        SealringError: as `Bench.read_material`.
+    """
+    outbound = next((store for store in bench.inventory.stores if store.blocks == (OUTBOUND,)), None)
+    if outbound is None:
+        return bench.read_material(files), None
+    held = bench.read_material({path: data for path, data in files.items() if path != outbound.path})
+    if bench.holds(outbound, files[outbound.path], held):
+        return held, None
+    return held, read_keystore(files[outbound.path], outbound.format, bench.password(outbound), bench.where(outbound))
+
+
+def _trust_of(bench: Bench, material: Material, collected: _Collected, outbound: Material | None = None) -> NodeTrust:
     asked = demands(bench.inspection.known.written)
     internode = bench.node.internode_address
     return NodeTrust(
         address=bench.node.address,
-        identity=Identity(leaf=collected.keep(material.leaf)[0], chain=collected.keep(*material.chain)),
+        identity=collected.identity(material),
+        dialling=collected.identity(outbound) if outbound else None,
         trust=collected.keep(*material.trust),
         dialled=(internode,),
         source=(bench.node.source_address,),

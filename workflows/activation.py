@@ -31,6 +31,8 @@ with workflow.unsafe.imports_passed_through():
 RELOAD = "apply.reload"
 """Failed: Cassandra said that it could not read the stores. A restart with them would not come up."""
 
+NODE_DOWN = "ring.node-down"
+
 MOST_FINDINGS = 12  # of one verification, in a report that a thousand nodes share
 
 
@@ -65,7 +67,7 @@ class NodeActivation:
         self.stopping = False
         self.methods: list[str] = []
         self.findings: tuple[Finding, ...] = ()
-        self.spared_at = workflow.now()  # the wave began with a look at the ring
+        self.spared_at = workflow.now() if self.order.looked else None  # a wave begins with a look at the ring
 
     @workflow.run
     async def run(self, order: NodeOrder | None = None) -> NodeOutcome:
@@ -128,16 +130,16 @@ class NodeActivation:
             await calls.restart_node(RestartOrder(order=self.order, started_at=drained.started_at))
 
     async def still_spared(self) -> None:
-        """A node that was held, or took long, rests on an old look: look again before its replicas go away.
+        """A node that was held, or took long, or is tried again: look at the ring before its replicas go away.
 
-        A node that was restarted already is on its way back, whatever the others do.
+        A node that was restarted already is on its way back, whatever the others do; so is one that is down.
 
         Raises:
             NotSpared: for longer than the ring's rules have patience.
         """
         since: datetime | None = None
         address = self.order.node.address
-        while workflow.now() - self.spared_at > RECENT and "restart" not in self.methods:
+        while not self.spared_lately() and "restart" not in self.methods:
             asked = workflow.now()
             waived = in_force(self.order.waive, asked)
             question = RingQuestion(
@@ -148,13 +150,18 @@ class NodeActivation:
                 begun=True,
             )
             answer = await calls.check_ring(question)
-            if not answer.blocking and not answer.changed:
+            against = [f for f in answer.blocking if (f.check, f.node) != (NODE_DOWN, address)]
+            if not against and not answer.changed:
                 self.spared_at = asked
                 return
             since = since or asked
             if self.stop_wanted() or asked - since >= self.order.rules.ring_patience:
-                raise NotSpared(blocking(answer.blocking[0]) if answer.blocking else _moved(address))
+                raise NotSpared(blocking(against[0]) if against else _moved(address))
             await workflow.sleep(PAUSE, summary="wait until the replicas of this node can be spared")
+
+    def spared_lately(self) -> bool:
+        """Whether a look at the ring still counts."""
+        return self.spared_at is not None and workflow.now() - self.spared_at <= RECENT
 
     async def verify(self, generation: str, leaf_sha256: str) -> Verification:
         """Served or it did not happen."""

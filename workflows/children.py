@@ -27,11 +27,12 @@ class NodeChildren(Steered):
         self.progress.mark(target.node.address, NodeState.PREPARING)
         return await self.child(NodePreparation.run, PREPARE, self.order(target), NodeState.REFUSED)
 
-    async def activate(self, target: Target) -> NodeOutcome:
-        """One node's activation, as a child workflow."""
+    async def activate(self, target: Target, *, looked: bool = True) -> NodeOutcome:
+        """One node's activation, as a child workflow; `looked`: behind a gate."""
         self.progress.mark(target.node.address, NodeState.ACTIVATING)
         # Terminated, say: nobody knows how far it came.
-        return await self.child(NodeActivation.run, ACTIVATE, self.order(target), NodeState.BROKEN)
+        order = self.order(target).model_copy(update={"looked": looked})
+        return await self.child(NodeActivation.run, ACTIVATE, order, NodeState.BROKEN)
 
     async def child(self, run: Any, prefix: str, order: NodeOrder, otherwise: NodeState) -> NodeOutcome:
         """Run a node's workflow; its id is the node's lock, across all rollouts."""
@@ -83,7 +84,7 @@ class NodeChildren(Steered):
 def _change(plan: Plan, stage: Stage) -> str:
     """Each stage is a change of its own: a rollback takes the last one back.
 
-    What follows the run says which change of the ring it is: a rollout that was stopped, started again, goes on with it.
+    What follows the run says which change of the ring it is: a rollout that was started again goes on with it.
     """
     run, digest = workflow.info().first_execution_run_id, plan.material and plan.material.digest
     if digest:

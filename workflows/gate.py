@@ -15,7 +15,15 @@ with workflow.unsafe.imports_passed_through():
     from sealring.models.steering import RING, Decision
     from sealring.planning.difference import plan_difference
     from sealring.planning.pacing import divided, next_width
-    from sealring.planning.remainder import joined, left_alone, narrowed, remainder, with_other_content, without
+    from sealring.planning.remainder import (
+        joined,
+        left_alone,
+        narrowed,
+        no_bolder,
+        remainder,
+        with_other_content,
+        without,
+    )
     from sealring.planning.waivers import USED, in_force
     from sealring.temporal.failures import problem_of
     from workflows import calls
@@ -193,10 +201,11 @@ class Gate(Newcomers):
         if others := with_other_content(left.plan, newer, newcomers):
             message = f"{', '.join(others[:5])}: the delivery now holds other content than was planned"
             raise Ended(Phase.FAILED, stop("material.changed", message, "start again with what is there now"))
+        newer = no_bolder(left.plan, newer)
         newer = newer.model_copy(update={"material": old.material})  # its digest is over the nodes that were asked for
         difference = plan_difference(left.plan, without(newer, newcomers))  # that they are new was asked for
         told = "; ".join(difference.lines[:10]) or "the same waves"
-        if not (difference.careful or (by_load and not difference.added and not difference.otherwise)):
+        if not (difference.careful or (by_load and not difference.added and not difference.bolder)):
             changed = stop("plan.changed", f"{why}, and so has the plan: {told}", "go on with the new plan, or stop")
             await self.ask_about_ring(changed, ("go-on", "stop"))
         self.ordered_after = self.progress.waves_done

@@ -174,7 +174,7 @@ class CertificateRollout(Stages):
                 case "retry":
                     outcome = await self.prepare(targets[failed.address])
                     if outcome.state is NodeState.PREPARED:
-                        outcome = await self.activate(targets[failed.address])
+                        outcome = await self.activate(targets[failed.address], looked=False)
                     # What was not touched again is as broken as it was.
                     if failed.state is NodeState.BROKEN and outcome.state in (NodeState.REFUSED, NodeState.UNTOUCHED):
                         self.progress.still_broken(failed)

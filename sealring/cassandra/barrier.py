@@ -19,8 +19,10 @@ from sealring.models.cluster import KnownClient, NodeRef
 from sealring.models.evidence import Finding, Served, Verdict
 from sealring.models.node import DiskState
 from sealring.models.plan import Target
+from sealring.pki.acceptance import Presented, Refused, refusals
 from sealring.pki.certificates import Certificates, fingerprint, name_of
-from sealring.pki.rotation import Pair, Presented, Refused, dropped, refusals
+from sealring.pki.material import Material
+from sealring.pki.rotation import Pair, dropped
 
 Before = Literal["deploy", "trust", "identity", "drop", "end"]
 
@@ -72,9 +74,9 @@ def path_findings(looks: Sequence[Look], clients: Sequence[Client], before: Befo
     if not looks:
         return
     verifying = any(look.endpoint_verification for look in looks)
-    now = [_presented(look, verifying, delivered=False) for look in looks]
-    new = [_presented(look, verifying, delivered=True) for look in looks]
-    known = [Presented(client.name, client.certificate[0], client.certificate[1:]) for client in clients]
+    now = [_presented(look.node, look.pair.present, verifying) for look in looks]
+    new = [_presented(look.node, look.pair.delivered, verifying) for look in looks]
+    known = [Presented(c.name, c.certificate[0], c.certificate[1:], role="client") for c in clients]
     in_force = {look.node.address: look.pair.present.trust for look in looks}
     asking = {look.node.address: look.pair.present.trust for look in looks if look.client_auth}
     yield from _refused("barrier.not-trusted", refusals([*now, *new], in_force, at), Actor.PKI_ADMIN)
@@ -151,10 +153,9 @@ def live_clients(rows: Mapping[str, Sequence[Mapping[str, Any]]], known: Sequenc
         yield Finding(check="barrier.live-client", verdict=Verdict.WARN, message=more, actor=Actor.OPERATOR)
 
 
-def _presented(look: Look, verifying: bool, *, delivered: bool) -> Presented:
-    material = look.pair.delivered if delivered else look.pair.present
-    address = look.node.internode_address if verifying else None
-    return Presented(look.node.address, material.leaf, material.chain, address)
+def _presented(node: NodeRef, material: Material, verifying: bool) -> Presented:
+    address = node.internode_address if verifying else None
+    return Presented(node.address, material.leaf, material.chain, address)
 
 
 def _refused(check: str, found: Iterator[Refused], actor: Actor) -> Iterator[Finding]:

@@ -84,6 +84,7 @@ class NodeOrder(Fact):
     start_timeout: timedelta = Field(timedelta(minutes=5), description="Of the cluster file: until the node is back.")
     before: Generation | None = Field(None, description="In force before the rollout: the way back.")
     topology: str = Field("", description="Fingerprint of the topology that the plan was proven against, or empty.")
+    looked: bool = Field(True, description="A gate looked at the ring just before; False: a node is tried again.")
 
     @property
     def node(self) -> NodeRef:

@@ -39,6 +39,11 @@ class NodeTrust(Fact):
 
     address: str = Field(description="The node's name in findings.")
     identity: Identity
+    dialling: Identity | None = Field(
+        None,
+        description="What it shows to the peers that it dials; None: the same. Source: `outbound_keystore` of "
+        "server_encryption_options (5.0, CASSANDRA-17513).",
+    )
     trust: tuple[Sha256, ...] = Field(description="Everything in its truststore, intermediates and leaves included.")
     dialled: tuple[str, ...] = Field(description="Addresses that peers dial.")
     source: tuple[str, ...] = Field(description="Addresses that its own connections come from, as peers see them.")

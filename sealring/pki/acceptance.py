@@ -11,7 +11,7 @@ What makes it fast: of a truststore only the certificates count that the names o
 truststores differ in what does not matter share an answer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sealring.models.trust import Identity, Kind, TlsRole
-from sealring.pki.certificates import alternative_names, name_of
+from sealring.pki.certificates import Certificates, alternative_names, fingerprint, name_of
 from sealring.pki.trust import find_path, serves
 
 _ByName = Mapping[x509.Name, Sequence[str]]
@@ -160,3 +160,48 @@ class Judge:
         names, listed = alternative_names(leaf)
         has = ", ".join([*listed, *names]) or "nothing"
         return Refusal("address", f"{name_of(leaf)} is for {has}, not for {', '.join(lost)}", self._start)
+
+
+@dataclass(frozen=True)
+class Presented:
+    """A leaf with its chain, the address that its listeners are dialled by, and the role in which it is shown."""
+
+    node: str
+    leaf: x509.Certificate
+    chain: Certificates
+    address: str | None = None  # where nobody compares
+    role: TlsRole = "server"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Somebody would not accept a leaf."""
+
+    acceptor: str
+    presenter: str
+    reason: str
+
+
+def refusals(
+    presented: Sequence[Presented], trusting: Mapping[str, Sequence[x509.Certificate]], at: datetime
+) -> Iterator[Refused]:
+    """Every ordered pair of which one would not accept the other, at one instant.
+
+    Args:
+        presented: what is presented, by whom.
+        trusting: authorities by the name of who trusts them.
+        at: the instant to judge at (aware).
+    """
+    sent = [certificate for each in presented for certificate in (each.leaf, *each.chain)]
+    trusted = {name: tuple(map(fingerprint, roots)) for name, roots in trusting.items()}
+    known = {fingerprint(c): c for c in (*sent, *(root for roots in trusting.values() for root in roots))}
+    judge = Judge(known, at, at)
+    alike: dict[int, list[str]] = {}
+    for name, roots in trusted.items():
+        alike.setdefault(judge.trust(roots), []).append(name)
+    for trust, names in alike.items():
+        for each in presented:
+            identity = judge.identity(Identity(leaf=fingerprint(each.leaf), chain=tuple(map(fingerprint, each.chain))))
+            addresses = (each.address,) if each.address else ()
+            if refusal := judge.refusal(identity, trust, each.role, addresses):
+                yield from (Refused(name, each.node, refusal.reason) for name in names)

@@ -1,10 +1,10 @@
-"""A new authority beside an old one: what a node has in force and a delivery, combined; and who accepts whom. Pure.
+"""A new authority beside an old one: what a node has in force and a delivery, and what of both a rotation takes. Pure.
 
 Whatever a node has in force of the three generations of a rotation, combining it with the same delivery again gives the
 same three, or those that are left: so a rotation that was stopped anywhere goes on from what it finds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -12,9 +12,9 @@ from typing import Literal
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sealring.pki.acceptance import Presented, refusals
 from sealring.pki.certificates import Certificates, fingerprint
 from sealring.pki.material import Material, generation_id
-from sealring.pki.trust import explain_path
 
 Take = Literal["all", "trust", "identity"]
 
@@ -36,46 +36,6 @@ def combined(take: Take, delivered: Material, present: Material) -> Material:
 def union(*sets: Iterable[x509.Certificate]) -> Certificates:
     """Each certificate once, in the order of first sight."""
     return tuple({fingerprint(certificate): certificate for each in sets for certificate in each}.values())
-
-
-@dataclass(frozen=True)
-class Presented:
-    """A leaf with its chain, and the address that its listeners are dialled by; None where nobody compares."""
-
-    node: str
-    leaf: x509.Certificate
-    chain: Certificates
-    address: str | None = None
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Somebody would not accept a leaf."""
-
-    acceptor: str
-    presenter: str
-    reason: str
-
-
-def refusals(
-    presented: Sequence[Presented], trusting: Mapping[str, Sequence[x509.Certificate]], at: datetime
-) -> Iterator[Refused]:
-    """Every ordered pair of which one would not accept the other; each leaf is judged once by each distinct trust.
-
-    Args:
-        presented: what is presented, by whom.
-        trusting: authorities by the name of who trusts them.
-        at: the instant to judge at (aware).
-    """
-    groups: dict[frozenset[str], list[str]] = {}
-    for name, roots in trusting.items():
-        groups.setdefault(frozenset(map(fingerprint, roots)), []).append(name)
-    for names in groups.values():
-        roots = trusting[names[0]]
-        for each in presented:
-            reason = explain_path(each.leaf, each.chain, roots, at=at, address=each.address)
-            if reason:
-                yield from (Refused(name, each.node, reason) for name in names)
 
 
 @dataclass(frozen=True)

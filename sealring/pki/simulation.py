@@ -24,6 +24,7 @@ from sealring.models.trust import (
     Break,
     BreakGroup,
     ClientTrust,
+    Identity,
     NodeTrust,
     TlsRole,
     TrustReport,
@@ -98,10 +99,11 @@ def simulate(
         c.name: [_Believed(0, always, judge.trust(c.trust), c.endpoint_verification)] for c in clients if c.trust
     }
     known = {c.name: [_Shown(0, always, judge.identity(c.identity), ())] for c in clients if c.identity}
-    dialled, dialling = _shows(judge, peers, lambda node: node.dialled), _shows(judge, peers, lambda node: node.source)
+    dialled = _shows(judge, peers, lambda node: (node.identity, node.dialled))
+    dialling = _shows(judge, peers, lambda node: (node.dialling or node.identity, node.source))
     _weigh(tally, dialled, _believes(judge, peers, "internode", "server"), "internode", "server")
     _weigh(tally, dialling, _believes(judge, peers, "internode", "client"), "internode", "client")
-    _weigh(tally, _shows(judge, listening, lambda node: node.serving), trusting, "native", "server")
+    _weigh(tally, _shows(judge, listening, lambda node: (node.identity, node.serving)), trusting, "native", "server")
     _weigh(tally, known, _believes(judge, listening, "native", "client"), "native", "client")
     breaks = _groups(tally, "broken")
     return TrustReport(
@@ -121,15 +123,15 @@ def simulate(
 
 
 def _shows(
-    judge: Judge, nodes: Mapping[str, Sequence[Span]], addresses: Callable[[NodeTrust], tuple[str, ...]]
+    judge: Judge, nodes: Mapping[str, Sequence[Span]], shown: Callable[[NodeTrust], tuple[Identity, tuple[str, ...]]]
 ) -> dict[str, list[_Shown]]:
     """What nodes show, with the addresses that it is compared with."""
-    return {
-        name: [
-            _Shown(span.first, span.last, judge.identity(span.state.identity), addresses(span.state)) for span in found
-        ]
-        for name, found in nodes.items()
-    }
+
+    def one(span: Span) -> _Shown:
+        identity, addresses = shown(span.state)
+        return _Shown(span.first, span.last, judge.identity(identity), addresses)
+
+    return {name: [one(span) for span in found] for name, found in nodes.items()}
 
 
 def _believes(

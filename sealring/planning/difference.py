@@ -21,6 +21,9 @@ class Difference(Fact):
     added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     otherwise: tuple[str, ...] = Field((), description="Nodes that are worked on in another way.")
+    bolder: tuple[str, ...] = Field(
+        (), description="Of these, those that are not only spared a restart after their reload."
+    )
     waves: tuple[str, ...] = Field((), description="Old and new waves that differ, in words.")
     reasons: tuple[str, ...] = Field((), description="What else differs: risks, rules, the ring.")
 
@@ -40,15 +43,16 @@ def plan_difference(old: Plan | Schedule, new: Plan | Schedule) -> Difference:
     added = tuple(address for address in after if address not in before)
     dropped = tuple(address for address in before if address not in after)
     otherwise = tuple(a for a, how in after.items() if a in before and how != before[a])
-    more = tuple(a for a in otherwise if not _milder(before[a], after[a]))
+    bolder = tuple(a for a in otherwise if not _milder(before[a], after[a]))
     waves = tuple(_waves(old, new))
     reasons = tuple(_reasons(old, new))
     return Difference(
         same=old.digest == new.digest,
-        careful=not added and not more and _refines(old, new) and _as_decided(old, new),
+        careful=not added and not bolder and _refines(old, new) and _as_decided(old, new),
         added=added,
         dropped=dropped,
         otherwise=otherwise,
+        bolder=bolder,
         waves=waves,
         reasons=reasons,
     )

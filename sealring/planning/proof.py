@@ -47,7 +47,8 @@ def broken(topology: Topology, limits: Iterable[Constraint], away: Collection[st
         away: addresses.
     """
     nodes = ordered(topology)
-    taken = mask_of(nodes, away)
+    down = mask_of(nodes, [node.address for node in nodes if node.state == "down"])
+    taken = mask_of(nodes, away) & ~down  # what is down already is not taken: it comes back
     unusable = taken | mask_of(nodes, [node.address for node in nodes if node.state != "up"])
     for limit in limits:
         if limit.replicas & taken and (limit.replicas & unusable).bit_count() > limit.slack:

@@ -127,6 +127,20 @@ def with_other_content(left: Plan, newer: Plan, newcomers: Collection[str] = ())
     return list(dict.fromkeys(t.node.address for t in work if (t.node.address, t.generation) not in planned))
 
 
+def no_bolder(left: Plan, newer: Plan) -> Plan:
+    """The newer plan, without the restarts after a reload that the plan in hand does not allow.
+
+    Of fewer nodes the first is alone again, and alone it might be restarted: in company it was not to be.
+    """
+    allowed = {(t.node.address, t.generation) for stage in left.stages for t in stage.targets if t.may_restart}
+
+    def held(wave: Wave) -> Wave:
+        return narrowed(wave, {t.node.address for t in wave.targets if (t.node.address, t.generation) not in allowed})
+
+    stages = (s.model_copy(update={"waves": tuple(map(held, s.waves))}) for s in newer.stages)
+    return newer.model_copy(update={"stages": tuple(stages)})
+
+
 def narrowed(wave: Wave, unproven: Collection[str]) -> Wave:
     """The wave without the restarts that would follow a reload, where those would not be safe now."""
     targets = tuple(

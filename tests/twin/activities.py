@@ -22,18 +22,20 @@ from sealring.models.rollout import (
     Transferred,
 )
 from tests.twin import hosts
-from tests.twin.eyes import LIFE, Eyes
+from tests.twin.authorities import Authorities
+from tests.twin.eyes import LIFE
 from tests.twin.ring import Content, Node, Ring
 
 NAMES = (
     *("observe_cluster", "resolve_material", "make_plan", "check_ring", "simulate_trust", "served_matrix"),
+    *("resolve_rotation", "observe_barrier"),
     *("validate_node", "backup_node", "transfer_material", "preflight_node"),
     *("activate_generation", "reload_tls", "drain_node", "restart_node", "verify_node", "settle_node", "rollback_node"),
 )
 """Those that a rollout calls."""
 
 
-class Activities(Eyes):
+class Activities(Authorities):
     """All of them."""
 
     def __init__(
@@ -43,7 +45,7 @@ class Activities(Eyes):
         deliveries: dict[str, dict[str, Content]],
         ended: Callable[[str, str], bool],
     ) -> None:
-        """`ended` says whether a rollout is over, by its run id, and with it a node's workflow."""
+        """`ended` says whether a node's workflow is over, and with it a rollout, by its run id where there is one."""
         super().__init__(ring, settings, deliveries)
         self.ended = ended
 
@@ -58,7 +60,9 @@ class Activities(Eyes):
         yield from hosts.reach(self.world, node)
         yield self.world.between(0.2, 2)
         if node.intent is not None and node.intent.rollout != order.rollout:
-            if not self.ended(node.intent.rollout, f"tls-node/{order.cluster}/{node.address}"):
+            run = node.intent.rollout.partition("/")[0]
+            ours = run == order.rollout.partition("/")[0]  # of an earlier stage
+            if not self.ended("" if ours else run, f"tls-node/{order.cluster}/{node.address}"):
                 hosts.guard(node, order.rollout)
             hosts.settle(self.world, node, node.intent.rollout)
         findings = [self.finding(node, "node.service", node.up, "the service runs")]
@@ -112,9 +116,9 @@ class Activities(Eyes):
         return Readiness(findings=tuple(findings))
 
     def _fits(self, mine: Content, peer: Node, order: NodeOrder) -> bool:
-        """Whether the node could talk to a peer as it is, and as it will be, in both directions."""
-        states = [peer.disk, *([peer.serving] if peer.serving else [])]
-        if order.material is not None:
+        """Whether the node could talk to a peer by what is on its disk, and will be, in both directions."""
+        states = [peer.disk]
+        if order.material is not None and "/" not in order.rollout:  # of a rotation, others will take stages too
             states.append(self.deliveries[order.material.path][peer.address])
         return all(mine.key.issuer in other.trust and other.key.issuer in mine.trust for other in states)
 
@@ -144,6 +148,8 @@ class Activities(Eyes):
         if node.state not in ("up", "drained"):
             raise passing("nodetool.unreachable", "connection refused", node=node.address)
         idle = node.reload == "none" or (node.reload == "by-mtime" and not node.fresh)
+        if node.deaf_until > self.world.now:
+            idle, node.hand = True, self.world.now  # its report says that it serves what it has not read
         good = idle or self.ring.read(node)
         yield self.world.between(0.05, 0.3)
         verdict = Verdict.PASS if good else self.world.dice.choice((Verdict.FAIL, Verdict.INCONCLUSIVE))

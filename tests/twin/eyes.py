@@ -86,7 +86,9 @@ class Eyes:
         if node.ssh_until > self.world.now:
             return seen.model_copy(update={"problem": "[ssh.connect-timeout] no answer"})
         kept = {
-            name: node.kept[g].generation for name, g in (("current", node.current), ("previous", node.previous)) if g
+            name: node.kept[g].generation.model_copy(update={"adopted": g in node.adopted})
+            for name, g in (("current", node.current), ("previous", node.previous))
+            if g
         }
         served = (node.serving.key.leaf,) if node.up and node.serving else ()
         return seen.model_copy(
@@ -162,7 +164,7 @@ class Eyes:
         yield self.world.between(1, 10)
         last = len(question.plan.waves) + 1
         wave = {t.node.address: i for i, w in enumerate(question.plan.waves, 1) for t in w.targets}
-        now = {ref.address: self.ring.nodes[ref.address].disk for ref in question.nodes}
+        now = {address: node.disk for address, node in self.ring.nodes.items()}
         after = {t.node.address: self.ring.nodes[t.node.address].kept[t.generation] for t in question.plan.targets}
         for mine, other in permutations(now, 2):
             first, second = wave.get(mine, last), wave.get(other, last)

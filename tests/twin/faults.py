@@ -1,11 +1,9 @@
-"""What goes wrong, and what people say meanwhile: drawn from the seed, at times and places it decides."""
+"""What goes wrong: drawn from the seed, at times and places it decides."""
 
 from collections.abc import Callable
 
-from sealring.models.steering import Command, Resolution
 from tests.twin.invariants import Watch
 from tests.twin.ring import Node, Ring
-from tests.twin.run import CONVERTER, Run
 from tests.twin.server import Server
 from tests.twin.world import World
 
@@ -16,9 +14,12 @@ STEPS = (
 )
 """Where faults lurk; what is named twice is met twice as often."""
 
+ROTATING = (*STEPS, *("observe_barrier",) * 8, "resolve_rotation", "simulate_trust")
+"""Where they lurk in a CA rotation: between its stages above all."""
+
 
 class Mess:
-    """Faults and people for one rollout. Every fault is over after some hours at most."""
+    """Faults for one rollout. Every one is over after some hours at most."""
 
     def __init__(self, world: World, ring: Ring, server: Server, watch: Watch) -> None:
         self.world, self.ring, self.server, self.watch = world, ring, server, watch
@@ -26,11 +27,14 @@ class Mess:
         self.lurking: list[str] = []  # faults that wait for a step
         self.victim = ""
         self.over = False  # nothing more goes wrong
+        self.steps: tuple[str, ...] = STEPS
+        self.witness: Callable[[str], None] = lambda step: None  # hears of every attempt too
         self.kinds: tuple[Callable[[], None], ...] = (
             self.node_dies, self.node_flaps, self.ssh_lost, self.slow_restarts, self.wrong_store, self.clock_skew,
             self.deploy_worker_dies, self.deploy_worker_freezes, self.control_worker_dies, self.topology_change,
             self.link_lost, self.disk_full, self.start_fails, self.schemas_differ, self.reload_by_hand,
             self.deploy_worker_dies, self.control_worker_dies, self.ssh_lost, self.temporal_away, self.node_terminated,
+            self.reload_ignored,
         )  # fmt: skip
 
     def plan(self, number: int, within: float) -> None:
@@ -40,9 +44,10 @@ class Mess:
             if self.world.chance(0.3):
                 self.world.after(self.world.between(0, within), self._strike)
             else:
-                self.lurking.append(self.world.dice.choice(STEPS))
+                self.lurking.append(self.world.dice.choice(self.steps))
 
     def _begins(self, step: str, owner: str) -> None:
+        self.witness(step)
         if step in self.lurking and self.world.chance(0.4):
             self.lurking.remove(step)
             address = owner.rsplit("/", 1)[1]
@@ -131,6 +136,10 @@ class Mess:
         if node.up and node.reload != "none":
             self.ring.read(node)
 
+    def reload_ignored(self) -> None:
+        """A reload answers that all is well, and the process goes on with what it read before. Its next poll reads."""
+        self._node().deaf_until = self.world.now + self.world.dice.choice((60.0, 600.0, 1800.0))
+
     def clock_skew(self) -> None:
         self._node().skew = self.world.dice.choice((-7200.0, 7200.0, -86400.0 * 100))
 
@@ -195,65 +204,3 @@ class Mess:
             self.world.tell(f"terminate {run}")
             self.ring.nodes[run.workflow_id.rsplit("/", 1)[1]].hand = self.world.now
             self.server.terminate(run)
-
-
-class People:
-    """They pause and always resume, abort, cancel, and answer decisions, or not."""
-
-    def __init__(self, world: World, server: Server, workflow_id: str) -> None:
-        self.world, self.server, self.workflow_id = world, server, workflow_id
-        self.quiet = False  # they only answer
-
-    def plan(self, words: int, within: float) -> None:
-        """So many words in the next seconds, and an eye on open questions."""
-        for _ in range(words):
-            self.world.after(self.world.between(0, within), self._speak)
-        self.world.after(60, self._answer)
-
-    @property
-    def run(self) -> Run | None:
-        return self.server.open.get(self.workflow_id)
-
-    def _speak(self) -> None:
-        if self.run is None or self.quiet:
-            return
-        word = self.world.dice.choice(("pause", "pause", "pause", "abort", "cancel", "child"))
-        if word == "pause":
-            self._say("pause")
-            self.world.after(self.world.dice.choice((1.0, 60.0, 3600.0)), self._resume)
-        elif word == "abort":
-            self._say("abort")
-        elif word == "cancel":
-            self.server.cancel(self.run, "a person")
-        else:
-            children = [run for name, run in self.server.open.items() if name.startswith("tls-node/")]
-            if children:
-                self.server.cancel(self.world.dice.choice(children), "a person, the node only")
-
-    def _resume(self) -> None:
-        if self.run is not None:
-            self._say("resume")
-            self.world.after(
-                600, self._resume
-            )  # until it is over: a signal may meet the end of a pause of somebody else
-
-    def _say(self, word: str) -> None:
-        assert self.run is not None
-        payload = CONVERTER.to_payloads([Command(by="twin", reason="drawn")])[0]
-        if self.world.chance(0.5):
-            self.server.update(self.run, word, payload)
-        else:
-            self.server.signal(self.run, word, payload)
-
-    def _answer(self) -> None:
-        run = self.run
-        if run is None:
-            return
-        if run.history and self.server.control_up <= self.world.now:
-            (status,) = CONVERTER.from_payloads([run.ask("status", self.world.time())], [dict])
-            decision = status.get("decision")
-            if decision is not None and self.world.chance(0.7):
-                action = self.world.dice.choice(("retry", "retry", "skip", "stop"))
-                answer = CONVERTER.to_payloads([Resolution(node=decision["node"], action=action)])[0]
-                self.server.update(run, "resolve", answer)
-        self.world.after(600, self._answer)

@@ -36,6 +36,7 @@ def adopt(node: Node, rollout: str) -> None:
     """Keep what is in force as a generation."""
     guard(node, rollout)
     node.kept[node.disk.id] = node.disk
+    node.adopted.add(node.disk.id)
     node.current = node.disk.id
 
 
@@ -64,12 +65,13 @@ def _flip(world: World, node: Node, generation: str, rollout: str) -> Generator[
     node.intent.to = generation
     changed = node.disk != content or node.current != generation
     if node.slots:
-        node.disk_key, node.disk_trust = content.key, content.trust
+        node.write(key=content.key, trust=content.trust)
     else:
         yield world.between(0.01, 0.2)
-        node.disk_trust, node.fresh = content.trust, node.fresh or changed
+        node.write(trust=content.trust)
+        node.fresh = node.fresh or changed
         yield world.between(0.01, 0.2)
-        node.disk_key = content.key
+        node.write(key=content.key)
     node.fresh = node.fresh or changed
     yield world.between(0.01, 0.2)
     intent = node.intent
@@ -105,7 +107,22 @@ def gone_wrong(node: Node, code: str, message: str) -> SealringError:
 
 
 def target_content(node: Node, order: NodeOrder, deliveries: dict[str, dict[str, Content]]) -> Content:
-    """What the node's order is about: the delivered content, or in a rollback the kept one."""
+    """What the node's order is about: what it takes of the delivery, or in a rollback the kept content."""
     if order.material is None:
         return node.kept[order.target.generation]
-    return deliveries[order.material.path][node.address]
+    content = combined(order.material.take, deliveries[order.material.path][node.address], node.disk)
+    if content.id != order.target.generation:
+        raise refuse("material.changed", "it makes another generation now", "start anew", node=node.address)
+    return content
+
+
+def combined(take: str, delivered: Content, present: Content) -> Content:
+    """What a stage of a CA rotation takes of a delivery and of what is in force; worked out here once more."""
+    both = tuple(sorted({*delivered.trust, *present.trust}))
+    match take:
+        case "trust":
+            return Content(present.key, both)
+        case "identity":
+            return Content(delivered.key, both)
+        case _:
+            return delivered

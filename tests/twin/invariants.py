@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sealring.models.rollout import ENDINGS, NodeOutcome, NodeState, Phase, RolloutReport
-from tests.twin.ring import Node, Ring
+from tests.twin.ring import Content, Node, Ring
 from tests.twin.server import Server
 
 LONGEST = timedelta(days=7).total_seconds()
@@ -24,11 +24,14 @@ class Watch:
     late: int = 0  # replicas taken though another had died since the gate looked: nobody could know at the gate
     away: set[str] = field(default_factory=set)  # not well when the rollout began
     hand_made: set[str] = field(default_factory=set)  # whose stores somebody put there by hand
+    waived: frozenset[str] = frozenset()  # keyspaces that may become unavailable
 
     def __post_init__(self) -> None:
         self.ring.on_taking = self.taking
         self.ring.on_serving = self.serving
         self.ring.on_restart = self.restart
+        for node in self.ring.nodes.values():
+            node.written = self.written
 
     def look(self) -> None:
         """A gate looked at the ring."""
@@ -42,8 +45,11 @@ class Watch:
         known = max(self.looked, self._child_started(node) - STALE)
         for need in self.ring.needs_of[node.address]:
             live = self.ring.live(need) - {node.address}
-            if len(live) >= need.required:
+            if len(live) >= need.required or need.keyspace in self.waived:
                 continue
+            if len(need.replicas) == need.required:
+                world.violate(f"quorum: {node.address} is taken, and {need.keyspace} can lose no replica at all")
+                return
             others = [self.ring.nodes[a] for a in sorted(need.replicas - live - {node.address})]
             ours = [other.address for other in others if other.out_by == "us"]
             old = [other.address for other in others if other.out_by != "us" and other.out_since < known]
@@ -83,6 +89,27 @@ class Watch:
                 self.ring.world.violate(f"trust: {pair} can open no new connection")
                 return
 
+    def written(self, node: Node, before: tuple[str, ...]) -> None:
+        """We changed files in force, which an idle process may read by itself: do nodes that are down fit too?
+
+        No leaf is on a disk before every other node trusts its issuer, and no authority leaves one while another node
+        presents its leaves, or while a client that is known needs it.
+        """
+        for other in self.ring.nodes.values():
+            if other is node or {other.address, node.address} & self.hand_made:
+                continue
+            for mine, theirs in ((node, other), (other, node)):
+                strangers = _shown(mine) - _accepted(theirs)
+                if strangers:
+                    self.ring.world.violate(
+                        f"trust: {mine.address} may present a leaf of {', '.join(sorted(strangers))}, which "
+                        f"{theirs.address} may not trust; written was {node.address}"
+                    )
+                    return
+        cut_off = (set(before) - set(node.disk_trust)) & self.ring.clients
+        if cut_off and "new" in node.disk_trust:  # the way back from it cuts off nobody who came before it
+            self.ring.world.violate(f"client: {node.address} drops {', '.join(sorted(cut_off))}, which a client needs")
+
     def restart(self, node: Node, asked: str) -> None:
         """A running process is about to be replaced: only the one that was meant."""
         if str(node.started) != asked:
@@ -92,7 +119,11 @@ class Watch:
 
     def begin(self) -> None:
         """A rollout begins: what is broken already is not its doing."""
-        self.away = {a for a, node in self.ring.nodes.items() if not node.up or a in self.hand_made}
+        self.away = {
+            address
+            for address, node in self.ring.nodes.items()
+            if not node.up or node.serving != node.disk or address in self.hand_made
+        }
 
     def rest(self, report: RolloutReport | None, begun: float, gone: str) -> None:
         """The rollout is over: it says how and why, and the ring is what it says."""
@@ -114,9 +145,22 @@ class Watch:
             outcome = outcomes.get(node.address)
             target = targets.get(node.address)
             if node.hand < begun and node.address not in self.away:
-                self._one(node, outcome, target.generation if target else "", report)
+                wanted = target.generation if target else ""
+                if report.goal == "rotate-ca":  # a target is of the last stage, which it may not have come to
+                    wanted = outcome.generation if outcome else ""
+                self._one(node, outcome, wanted, report)
         if report.outcome is Phase.DONE and not self._finished(report):
             world.violate("report: Done, but not every node is")
+
+    def rotated(self, begun: float, delivered: dict[str, Content], *, keeps: bool) -> None:
+        """A rotation is Done: every node has the delivery, or with `keep` its leaf and both authorities."""
+        for node in self.ring.nodes.values():
+            if node.hand >= begun or node.address in self.away:
+                continue
+            wanted = delivered[node.address]
+            trusted = set(node.disk_trust) >= set(wanted.trust) if keeps else node.disk_trust == wanted.trust
+            if node.disk_key != wanted.key or not trusted:
+                self.ring.world.violate(f"report: Done, but {node.address} has {node.disk}")
 
     def _finished(self, report: RolloutReport) -> bool:
         budget = report.plan.rules.failure_budget if report.plan else 0
@@ -145,3 +189,13 @@ class Watch:
             )
         if node.intent is not None:
             world.tell(f"intent left on {node.address} ({state})")
+
+
+def _shown(node: Node) -> set[str]:
+    """Issuers of the leaves that a node presents, or does when it looks at its files again."""
+    return {node.disk_key.issuer} | ({node.serving.key.issuer} if node.serving else set())
+
+
+def _accepted(node: Node) -> set[str]:
+    """Authorities that it trusts, and will when it looks at its files again."""
+    return set(node.disk_trust) & set(node.serving.trust if node.serving else node.disk_trust)

@@ -6,8 +6,9 @@ from typing import Any
 
 from sealring.models.rollout import Phase, RolloutReport
 from tests.twin.activities import Activities
-from tests.twin.faults import Mess, People
+from tests.twin.faults import ROTATING, Mess
 from tests.twin.invariants import LONGEST, Watch
+from tests.twin.people import People
 from tests.twin.ring import Ring
 from tests.twin.run import CONVERTER, FAILURES, Run
 from tests.twin.scenario import Scenario, draw
@@ -49,9 +50,13 @@ class Stage:
         self.activities.on_look = self.watch.look
         self.mess = Mess(self.world, self.ring, self.server, self.watch)
         self.people = People(self.world, self.server, f"tls-rollout/{CLUSTER}")
+        self.mess.witness = self.people.hear
+        self.mess.steps = ROTATING if self.scenario.rotates else self.mess.steps
+        self.watch.waived = self.scenario.waived
 
     def _ended(self, rollout: str, node_workflow: str) -> bool:
-        return not self.server.running(f"tls-rollout/{CLUSTER}", rollout) and not self.server.running(node_workflow)
+        going = rollout and self.server.running(f"tls-rollout/{CLUSTER}", rollout)
+        return not going and not self.server.running(node_workflow)
 
     def rollout(self, request: dict[str, Any]) -> RolloutReport | None:
         """Start one and let time pass until it is over and nothing of it is left."""
@@ -68,6 +73,9 @@ class Stage:
         report, gone = self._report(run)
         self.world.tell(f"rollout ended: {report.outcome if report else gone} {report.problem if report else ''}")
         self.watch.rest(report, begun, gone)
+        if report is not None and report.outcome is Phase.DONE and request.get("goal") == "rotate-ca":
+            delivered = self.scenario.deliveries[request["material"]["path"]]
+            self.watch.rotated(begun, delivered, keeps=request["old_authority"] == "keep")
         return report
 
     def _report(self, run: Run) -> tuple[RolloutReport | None, str]:
@@ -88,7 +96,7 @@ class Stage:
         """Whatever was broken is mended, by whoever must act."""
         self.mess.over = self.people.quiet = True
         for node in self.ring.nodes.values():
-            node.ssh_until = node.skew = 0.0
+            node.ssh_until = node.deaf_until = node.skew = 0.0
             node.slow, node.crash, node.disk_full, node.normal = 1.0, False, False, True
             if node.address in self.watch.hand_made or not node.disk_key.loads:
                 good = node.kept.get(node.current) or node.serving
@@ -100,6 +108,7 @@ class Stage:
         self.watch.hand_made.clear()
         self.ring.schemas = 1
         self.ring.cut.clear()
+        self.ring.clients.clear()
         for _ in range(MOST_EVENTS):
             if all(node.up for node in self.ring.nodes.values()) or not self.world.step():
                 break
@@ -116,14 +125,15 @@ def play(seed: int, *, loud: bool = False, twist: Twist = lambda stage: None) ->
     sound = scenario.sound
     guess = world.dice.choice((30.0, 120.0, 60.0 * len(stage.ring.nodes)))
     stage.mess.plan(scenario.faults, guess)
-    stage.people.plan(scenario.people, guess)
+    stage.people.plan(scenario.people, guess, between_stages=scenario.rotates)
     reports = [stage.rollout(scenario.request)]
-    again = _another(stage, reports[0], sound=sound)
-    if again is not None and not world.violations:
-        reports.append(stage.rollout(again))
-        ending = reports[-1]
-        if stage.mess.over and (ending is None or ending.outcome is not Phase.DONE):
-            world.violate(f"again: all is healed, and it still ends {ending.outcome if ending else '?'}")
+    if reports[0] is not None and not world.violations and world.chance(0.4 if scenario.rotates else 0.15):
+        stage.mess.plan(scenario.faults, 120.0)
+        reports.append(stage.rollout(way_back(scenario)))
+    if _goes_on(scenario, reports, sound=sound) and not world.violations:
+        stage.heal()
+        reports.append(stage.rollout(scenario.request | ({"old_authority": "drop"} if scenario.rotates else {})))
+        _judge(stage, reports[-1])
     return Result(
         seed=seed,
         outcomes=tuple(str(r.outcome) if r else "?" for r in reports),
@@ -137,15 +147,24 @@ def play(seed: int, *, loud: bool = False, twist: Twist = lambda stage: None) ->
     )
 
 
-def _another(stage: Stage, report: RolloutReport | None, *, sound: bool) -> dict[str, Any] | None:
-    """What is asked for next: the way back while things go wrong, or the same again when everything is healed."""
-    world, scenario = stage.world, stage.scenario
-    if report is None:
-        return None
-    if world.chance(0.15):
-        stage.mess.plan(scenario.faults, 120.0)
-        return {"cluster": CLUSTER, "goal": "rollback"}
-    if report.outcome is Phase.DONE or not sound:
-        return None
-    stage.heal()
-    return scenario.request
+def way_back(scenario: Scenario) -> dict[str, Any]:
+    """The rollback of what was asked for."""
+    return {"cluster": CLUSTER, "goal": "rollback"} | {k: v for k, v in scenario.request.items() if k == "waive"}
+
+
+def _goes_on(scenario: Scenario, reports: list[RolloutReport | None], *, sound: bool) -> bool:
+    """Whether the same is asked for once more, when everything is healed: a rotation also after it was taken back."""
+    first, *back = reports
+    if first is None or not sound or (back and not scenario.rotates):
+        return False
+    return bool(back) or first.outcome is not Phase.DONE or scenario.request.get("old_authority") == "keep"
+
+
+def _judge(stage: Stage, ending: RolloutReport | None) -> None:
+    """Everything was healed: it must come through now, or say why it never can."""
+    code = ending.problem.code if ending is not None and ending.problem else ""
+    if stage.scenario.infeasible:
+        if ending is None or ending.outcome is not Phase.REFUSED or code != "plan.quorum":
+            stage.world.violate(f"again: no replica can be spared, and it ends {ending.outcome if ending else '?'}")
+    elif ending is None or ending.outcome is not Phase.DONE:
+        stage.world.violate(f"again: all is healed, and it still ends {ending.outcome if ending else '?'} {code}")

@@ -32,7 +32,7 @@ class Content:
     """One node's material: a keystore and a truststore."""
 
     key: Key
-    trust: tuple[str, ...]
+    trust: tuple[str, ...]  # sorted
 
     @property
     def id(self) -> str:
@@ -70,6 +70,7 @@ class Node:
     version: str
     restart_seconds: float
     kept: dict[str, Content] = field(default_factory=dict)
+    adopted: set[str] = field(default_factory=set)  # of these, what was found there
     current: str = ""
     previous: str = ""
     intent: Intent | None = None
@@ -82,12 +83,14 @@ class Node:
     out_by: str = ""  # us or fault, while it is out
     out_since: float = 0.0
     ssh_until: float = 0.0  # no SSH before
+    deaf_until: float = 0.0  # a reload before says that all is well, and does nothing
     skew: float = 0.0
     disk_full: bool = False
     crash: bool = False  # its next start fails
     locked: bool = False  # a script of ours is at work
     slow: float = 1.0
     hand: float = -1.0  # when somebody changed it by hand or it was killed, the last time
+    written: Callable[["Node", tuple[str, ...]], None] = lambda node, before: None  # we wrote; trusted before
 
     @property
     def address(self) -> str:
@@ -97,6 +100,12 @@ class Node:
     def disk(self) -> Content:
         """What the files in force hold."""
         return Content(self.disk_key, self.disk_trust)
+
+    def write(self, *, key: Key | None = None, trust: tuple[str, ...] | None = None) -> None:
+        """Put files in force."""
+        before = self.disk_trust
+        self.disk_key, self.disk_trust = key or self.disk_key, trust if trust is not None else before
+        self.written(self, before)
 
     @property
     def in_force(self) -> bool:
@@ -138,6 +147,7 @@ class Ring:
         self.connected: set[frozenset[str]] = set()
         self.cut: dict[frozenset[str], float] = {}  # links that are down, until when
         self.schemas = 1
+        self.clients: set[str] = set()  # authorities that a client needs, whose certificate is known
         self.on_taking: Callable[[Node], None] = lambda node: None
         self.on_serving: Callable[[Node], None] = lambda node: None
         self.on_restart: Callable[[Node, str], None] = lambda node, asked: None

@@ -25,10 +25,11 @@ def _silent() -> Iterator[None]:
 
 
 def sound(**rules: Any) -> Iterator[Stage]:
-    """Rings whose delivery can come through, with nothing drawn to go wrong."""
-    for seed in range(16):
+    """Rings whose delivery can come through, at once, with nothing drawn to go wrong."""
+    for seed in range(20):
         stage = Stage(seed)
-        if stage.scenario.sound:
+        scenario = stage.scenario
+        if scenario.sound and not scenario.rotates and not scenario.infeasible and len(stage.ring.nodes) < 10:
             stage.activities.settings = stage.activities.settings.model_copy(update=rules)
             yield stage
 
@@ -135,3 +136,57 @@ def test_a_replica_that_dies_while_a_node_is_held_before_its_drain_is_not_the_se
         if late:
             break
     assert not late
+
+
+def test_nodes_that_are_put_in_order_by_load_may_be_left_without_the_restart_that_none_of_them_was_to_have() -> None:
+    """Seeds 45 and 156 of the twin with rotations. Of the nodes that remain the first is alone, so the new plan let it
+    be restarted after its reload; the old one had it in company and did not. That was asked about as another plan:
+    `load-aware` ended with `plan.changed` wherever nodes reload and may be restarted.
+    """
+    met = 0
+    for stage in sound(strategy="load-aware", apply="auto", allow_restart=True, on_failure="stop", failure_budget=0):
+        if any(node.reload != "forced" for node in stage.ring.nodes.values()):
+            continue
+        report = stage.rollout(REQUEST)
+        met += 1
+        assert report is not None
+        assert report.outcome is Phase.DONE, report.problem
+        assert not any(outcome.method != "reload" for outcome in report.nodes)
+    assert met > 2
+
+
+def test_a_broken_node_that_is_tried_again_is_drained_only_when_the_ring_can_spare_it() -> None:
+    """Seed 210 of the twin with rotations: another replica had died while a person was asked about a broken node. The
+    retry took the node away on the look of the gate before its wave, half an hour old.
+    """
+    met = 0
+    rules = {"apply": "restart", "strategy": "rolling", "on_failure": "ask", "decision_timeout": timedelta(hours=1)}
+    for stage in sound(failure_budget=0, **rules):
+        broken: list[str] = []
+
+        def begins(name: str, owner: str, stage: Stage = stage, broken: list[str] = broken) -> None:
+            if name == "verify_node" and not broken:
+                broken.append(owner.rsplit("/", 1)[1])
+                stage.server.terminate(stage.server.open[owner])  # it is up, and nobody knows how far it came
+
+        def die(stage: Stage = stage, broken: list[str] = broken) -> None:
+            for need in stage.ring.needs_of[broken[0]] if broken else ():
+                lost = sorted(need.replicas - {broken[0]})[: len(need.replicas) - need.required]
+                for node in map(stage.ring.nodes.__getitem__, lost):
+                    stage.ring.out(node, "fault", "down")
+                return
+
+        def decide(stage: Stage = stage, broken: list[str] = broken) -> None:
+            run = stage.server.open.get(f"tls-rollout/{CLUSTER}")
+            if run is not None and broken:
+                stage.server.update(
+                    run, "resolve", CONVERTER.to_payloads([Resolution(node=broken[0], action="retry")])[0]
+                )
+
+        stage.server.on_attempt = begins
+        stage.world.after(900, die)
+        stage.world.after(1800, decide)
+        stage.rollout(REQUEST)
+        met += bool(broken)
+        assert not [v for v in stage.world.violations if " quorum: " in v], stage.world.violations
+    assert met > 2

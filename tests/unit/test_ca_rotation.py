@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,10 +27,11 @@ from sealring.models.material import MaterialRef, RotationMaterial
 from sealring.models.node import Change, ClusterView, DiskState, Generation, NodeView
 from sealring.models.plan import Plan, Target
 from sealring.models.rollout import MaterialQuestion, PlanQuestion, RolloutRequest
+from sealring.pki.acceptance import Presented, refusals
 from sealring.pki.certificates import fingerprint
 from sealring.pki.keys import NodeKey
 from sealring.pki.material import Material, generation_id
-from sealring.pki.rotation import Pair, Presented, adds, combined, dropped, drops, refusals
+from sealring.pki.rotation import Pair, adds, combined, dropped, drops
 from sealring.planning.plan import make_plan
 from tests.unit.pki_maker import NOW, Made, key, make, material
 
@@ -232,6 +234,16 @@ def test_a_known_client_of_the_old_authority_holds_the_last_barrier() -> None:
     assert not list(path_findings(looks(ready), [new], "drop", NOW))
     asking_nobody = [replace(look, client_auth=False) for look in looks(ready)]
     assert not list(path_findings(asking_nobody, [old], "drop", NOW))
+
+
+def test_barriers_judge_by_the_rules_of_the_simulation_so_a_usage_counts_too() -> None:
+    pairs = [Pair(ref.address, present(i), delivered(i)) for i, ref in enumerate(refs(2), 1)]
+    for usage, held in ((ExtendedKeyUsageOID.SERVER_AUTH, True), (ExtendedKeyUsageOID.CLIENT_AUTH, False)):
+        app = Client("the client of role app", (make("app 3", OLD, usages=[usage]).certificate,))
+        found = list(path_findings(looks(pairs), [app], "trust", NOW))
+        refused = [f for f in found if f.check == "barrier.client-not-trusted"]
+        assert [f.node for f in refused] == ([ref.address for ref in refs(2)] if held else [])
+        assert all("extendedKeyUsage has no clientAuth" in f.message for f in refused)
 
 
 def test_files_in_force_that_are_not_the_stage_s_fail_the_barrier() -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from sealring.models.cluster import NodeRef
 from sealring.models.node import ClusterView, NodeView
 from sealring.models.plan import Plan, Stage, Target, Wave
-from sealring.planning.remainder import departed, joined, narrowed, remainder, unbegun, without
+from sealring.planning.difference import plan_difference
+from sealring.planning.remainder import departed, joined, narrowed, no_bolder, remainder, unbegun, without
 
 ID = "a" * 64
 
@@ -117,3 +118,17 @@ def test_a_restart_that_is_not_safe_now_does_not_follow_a_reload() -> None:
     wave = Wave(name="w", targets=(target(1, may_restart=True), target(2, may_restart=True)), because="so")
     assert [t.may_restart for t in narrowed(wave, ("127.0.0.2",)).targets] == [True, False]
     assert narrowed(wave, ()) == wave
+
+
+def test_a_node_that_is_alone_now_gets_no_restart_that_the_plan_in_hand_does_not_allow() -> None:
+    def made(*waves: tuple[Target, ...]) -> Plan:
+        named = tuple(Wave(name=f"wave {i}", targets=wave, because="so") for i, wave in enumerate(waves, 1))
+        return Plan(cluster="c", goal="deploy", stages=(Stage(name="all", waves=named),))
+
+    in_hand = made((target(1, may_restart=True),), (target(2), target(3)))
+    newer = made((target(1, may_restart=True),), (target(2, may_restart=True),), (target(3, may_restart=True),))
+    assert [t.may_restart for t in no_bolder(in_hand, newer).targets] == [True, False, False]
+    assert plan_difference(in_hand, newer).bolder == ("127.0.0.2", "127.0.0.3")
+    assert plan_difference(in_hand, no_bolder(in_hand, newer)).careful
+    milder = plan_difference(newer, no_bolder(in_hand, newer))
+    assert (milder.otherwise, milder.bolder) == (("127.0.0.2", "127.0.0.3"), ())

@@ -75,7 +75,7 @@ class Ring:
     most: int = 0
     open: int = 0
 
-    def add(self, number: int, now: Material) -> None:
+    def add(self, number: int, now: Material, *, outbound: Material | None = None) -> None:
         address = address_of(number)
         tls = self.folder / address
         tls.mkdir()
@@ -83,6 +83,9 @@ class Ring:
             StoreFile(role=role, blocks=("server", "client"), path=str(tls / f"{role}.p12"), format="PKCS12")
             for role in ("keystore", "truststore")
         )
+        if outbound:
+            path = str(tls / "outbound.p12")
+            stores += (StoreFile(role="keystore", blocks=("server-outbound",), path=path, format="PKCS12"),)
         place = Place(str(tls), str(tls / "state"), "in-place", stores, str(os.getuid()), str(os.getgid()))
         self.nodes.append(
             NodeRef(host_id=address, address=address, internode_address=address, datacenter="dc1", rack="r1")
@@ -90,6 +93,8 @@ class Ring:
         self.places[address] = place
         for path, content in self.files(place, now).items():
             Path(path).write_bytes(content)
+        if outbound:
+            (tls / "outbound.p12").write_bytes(write_keystore(outbound, "PKCS12", PASSWORD))
 
     def files(self, place: Place, held: Material) -> dict[str, bytes]:
         make_store = {
@@ -207,6 +212,42 @@ async def test_nodes_outside_the_plan_count_and_what_fails_already_is_a_warning(
     assert [f.verdict for f in await ask(ring, [useless])] == [Verdict.FAIL, Verdict.WARN], (
         "what is delivered must work"
     )
+
+
+OTHER_ROOT = make("root of the dialling side", ca=True, end=LATER)
+
+
+@pytest.mark.criterion("F8")
+async def test_a_node_with_an_outbound_keystore_dials_with_that_one_and_answers_with_the_other(ring: Ring) -> None:
+    """`outbound_keystore`, 5.0: a peer that drops its authority would refuse the connections it opens alone."""
+    both, one = (ROOT, OTHER_ROOT), (ROOT,)
+    ring.add(0, of_node(0, ROOT, *both), outbound=of_node(0, OTHER_ROOT, *both))
+    ring.add(1, of_node(1, ROOT, *both))
+    (passed,) = await ask(ring, [await ring.stage(1, of_node(1, ROOT, *both))])
+    assert passed.verdict is Verdict.PASS
+    (found,) = await ask(ring, [await ring.stage(1, of_node(1, ROOT, *one))])
+    assert (found.check, found.verdict, found.node) == ("trust.states", Verdict.FAIL, address_of(0))
+    assert f"{address_of(1)}, dialled by {address_of(0)} (internode), would refuse its certificate" in found.message
+    assert "2 of" not in found.message
+    assert "1 of" in found.message, "the certificate that its listeners show is trusted still"
+
+
+async def test_an_outbound_keystore_of_the_same_content_changes_no_answer(ring: Ring) -> None:
+    held = of_node(0, ROOT, ROOT)
+    ring.add(0, held, outbound=held)
+    ring.add(1, of_node(1, ROOT, ROOT))
+    (passed,) = await ask(ring, [await ring.stage(0, of_node(0, ROOT, ROOT))])
+    assert (passed.verdict, passed.check) == (Verdict.PASS, "trust.states")
+
+
+async def test_what_is_delivered_goes_into_the_outbound_keystore_too(ring: Ring) -> None:
+    """After it the node dials with the delivered leaf: an authority that only that store needed may go."""
+    both = (ROOT, OTHER_ROOT)
+    ring.add(0, of_node(0, ROOT, *both), outbound=of_node(0, OTHER_ROOT, *both))
+    ring.add(1, of_node(1, ROOT, *both))
+    first, second = await ring.stage(0, of_node(0, ROOT, *both)), await ring.stage(1, of_node(1, ROOT, ROOT))
+    assert [f.verdict for f in await ask(ring, [first], [second])] == [Verdict.PASS]
+    assert [f.verdict for f in await ask(ring, [second], [first])] == [Verdict.FAIL]
 
 
 @pytest.mark.parametrize("staged", [False, True])
