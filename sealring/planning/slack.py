@@ -67,22 +67,29 @@ def _promises(
 ) -> Iterable[Promise]:
     """Source: Cassandra's `ConsistencyLevel.blockFor`: by the configured factor, not by the replicas that exist.
 
-    SimpleStrategy knows no datacenters: a local quorum there is a quorum of all replicas. Where a datacenter happens to
-    hold that many replicas of a range, its clients may rely on it.
+    SimpleStrategy knows no datacenters: a local quorum there is a quorum of all replicas, as is EACH_QUORUM. Where a
+    datacenter happens to hold that many replicas of a range, its clients may rely on it. LOCAL_SERIAL is another: Paxos
+    asks more than half of the replicas that the datacenter has, however few (`Paxos.Participants`,
+    `ReplicaPlans.forPaxos`).
     """
     if level == "ANY":  # a hint on any node is enough
         return
     local = level.startswith("LOCAL_") or level == "EACH_QUORUM"
-    if not local or not replication.network:
-        required = _required(level, replication.total)
-        yield Promise(names, level, "", required, sets[""])
+    required = _required(level, replication.total)
     if local and replication.network:
         for datacenter, factor in replication.factors:
             yield Promise(names, level, datacenter, _required(level, factor), sets[datacenter])
-    elif local:
+    elif level == "LOCAL_SERIAL":
         for datacenter in sorted(sets.keys() - {""}):
-            possible = tuple(s for s in sets[datacenter] if s.bit_count() >= required)
-            yield Promise(names, level, datacenter, required, possible)
+            for size in sorted({s.bit_count() for s in sets[datacenter]}):
+                alike = tuple(s for s in sets[datacenter] if s.bit_count() == size)
+                yield Promise(names, level, datacenter, size // 2 + 1, alike)
+    else:
+        yield Promise(names, level, "", required, sets[""])
+        if level.startswith("LOCAL_"):
+            for datacenter in sorted(sets.keys() - {""}):
+                possible = tuple(s for s in sets[datacenter] if s.bit_count() >= required)
+                yield Promise(names, level, datacenter, required, possible)
 
 
 def _required(level: ConsistencyLevel, factor: int) -> int:
