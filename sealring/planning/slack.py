@@ -46,8 +46,10 @@ def promises(topology: Topology, waived: Collection[str] = ()) -> tuple[Promise,
     datacenters = tuple(dict.fromkeys(node.datacenter for node in nodes))
     alike: dict[tuple[Replication, tuple[ConsistencyLevel, ...]], list[str]] = {}
     for keyspace in sorted(topology.keyspaces, key=lambda k: k.name):
+        if keyspace.name in waived:
+            continue  # also where nobody could say which replicas it has
         replication = replication_of(keyspace, datacenters)
-        if replication is not None and keyspace.name not in waived:
+        if replication is not None:
             alike.setdefault((replication, _levels(keyspace)), []).append(keyspace.name)
     placed = {replication: replica_sets(nodes, replication) for replication, _ in alike}
     return tuple(

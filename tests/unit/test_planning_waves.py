@@ -240,3 +240,14 @@ def test_local_serial_asks_the_majority_of_the_replicas_a_datacenter_has() -> No
 
     assert blocked("LOCAL_SERIAL") == {"10.0.0.1", "10.0.0.2"}
     assert blocked("EACH_QUORUM") == set(), "any three of the five: SimpleStrategy knows no datacenters"
+
+
+def test_a_waived_keyspace_may_have_replicas_that_nobody_can_count() -> None:
+    topology = ring(3, 3, 1, 3)
+    odd = {"name": "odd", "replication": {"class": "EverywhereStrategy"}}
+    gone = {"name": "gone", "replication": {"class": "NetworkTopologyStrategy", "dc1": "3", "dc9": "3"}}
+    whole = Topology.model_validate(topology.model_dump() | {"keyspaces": [odd, gone]})
+    with pytest.raises(SealringError) as caught:
+        promises(whole)
+    assert caught.value.code == "plan.replication"
+    assert promises(whole, {"odd", "gone"}) == ()
