@@ -65,7 +65,7 @@ class NodeActivation:
         self.stopping = False
         self.methods: list[str] = []
         self.findings: tuple[Finding, ...] = ()
-        self.spared_at = workflow.now()  # the wave began with a look at the ring
+        self.spared_at = self.order.looked_at or workflow.now()
 
     @workflow.run
     async def run(self, order: NodeOrder | None = None) -> NodeOutcome:
@@ -145,6 +145,7 @@ class NodeActivation:
                 waive=waived,
                 fingerprint=self.order.topology,
                 restarts=(address,),
+                beside=self.order.beside,
                 begun=True,
             )
             answer = await calls.check_ring(question)

@@ -121,9 +121,11 @@ class Gate(NodeChildren):
             )
             answer = await calls.check_ring(question)
             self.stop_if_aborted()
+            asked = workflow.now()
             if not self.progress.steering.paused:
                 return answer
 
+                self.looked_at = asked
     async def plan_again(self, place: str, *, by_load: bool) -> None:
         """The ring is another than the one that was planned for: plan what remains, on what is seen now.
 

@@ -146,7 +146,7 @@ class CertificateRollout(Stages):
                 continue
             self.progress.wave_in_hand = self.progress.waves_done + 1
             self.progress.enter(Phase.ACTIVATING, f"{wave.name}: {', '.join(str(t.node) for t in wave.targets)}")
-            await asyncio.gather(*(self.activate(target) for target in wave.targets))
+            await asyncio.gather(*(self.activate(target, wave.targets) for target in wave.targets))
             await self.weigh(wave)
             self.progress.waves_done += 1
             if workflow.info().is_continue_as_new_suggested():

@@ -32,21 +32,26 @@ def proven_again(question: RingQuestion, whole: RingAnswer, topology: Topology |
     answer = whole.model_copy(update={"unproven": fallbacks})
     if not question.restarts:
         return answer
-    found = [_breach(topology, each, question.restarts) for each in broken(topology, limits, question.restarts)]
+    breaches = broken(topology, limits, question.restarts, question.beside)
+    found = [_breach(topology, each, {*question.restarts, *question.beside}) for each in breaches]
     return _with(answer, *(found[:MOST_NAMED] or [_proven(question.restarts, len(limits))]))
 
 
-def broken(topology: Topology, limits: Iterable[Constraint], away: Collection[str]) -> Iterator[Constraint]:
+def broken(
+    topology: Topology, limits: Iterable[Constraint], away: Collection[str], beside: Collection[str] = ()
+) -> Iterator[Constraint]:
     """The promises that would not be kept with these nodes away; one that they have no part in is not theirs to keep.
 
     Args:
         topology: says who is up.
         limits: of this topology.
-        away: addresses.
+        away: addresses; of one that is down nothing more is taken.
+        beside: addresses that others may be taking away at the same time.
     """
     nodes = ordered(topology)
-    taken = mask_of(nodes, away)
-    unusable = taken | mask_of(nodes, [node.address for node in nodes if node.state != "up"])
+    taken = mask_of(nodes, away) & ~mask_of(nodes, [node.address for node in nodes if node.state == "down"])
+    unusable = taken | mask_of(nodes, beside)
+    unusable |= mask_of(nodes, [node.address for node in nodes if node.state != "up"])
     for limit in limits:
         if limit.replicas & taken and (limit.replicas & unusable).bit_count() > limit.slack:
             yield limit

@@ -1,18 +1,22 @@
 """Before each wave: the ring is whole, the proof still holds, a changed ring gets a new plan, a hold is kept."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from sealring.models.cluster import RolloutSettings
-from sealring.models.rollout import NodeState, Phase
+from sealring.models.plan import Plan
+from sealring.models.rollout import NodeState, Phase, PlanQuestion
 from sealring.models.steering import NodeStep, Resolution
 from sealring.models.topology import Topology
-from tests.workflow.fakes import FakeRing, blocking, generation
+from sealring.planning.plan import make_plan
+from tests.workflow.fakes import FakeRing, blocking, distrusted, generation
 from tests.workflow.story import N1, N2, N3, deploy, ended, report_of, run, serving, start, until
 
 N4 = "127.0.0.4"
@@ -220,3 +224,58 @@ async def test_a_node_that_was_held_is_drained_on_a_new_look_only(
     assert node.problem.code == "ring.quorum"
     assert not {"drain_node", "restart_node"} & set(ring.steps(N1)), "its replicas never went away"
     assert ring.serving[N1] == generation("a", 0).id
+
+
+@pytest.mark.criterion("D6")
+async def test_a_node_that_is_tried_again_is_drained_on_a_new_look_only(
+    temporal_skipping: WorkflowEnvironment,
+) -> None:
+    ring = known(on_failure="ask", ring_patience=60)
+    ring.fail("verify_node", N1, distrusted(N1))
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy("again", apply="restart"))
+        await until(handle, lambda s: s.phase is Phase.NEEDS_DECISION)
+        await temporal_skipping.sleep(1800)
+        ring.topology = topology(ring, down=(N3,))
+        begun = len(ring.calls)
+        await handle.execute_update("resolve", Resolution.model_validate({"node": N1, "action": "retry"}))
+        await until(handle, lambda s: s.phase is Phase.NEEDS_DECISION)
+        assert ("check_ring", "") in ring.calls[begun:]
+        assert ("drain_node", N1) not in ring.calls[begun:], "with N3 it would be the second replica away"
+        await handle.execute_update("abort", {})
+        await ended_of(handle)
+
+
+@pytest.mark.criterion("D6")
+async def test_of_a_wave_that_was_held_no_node_counts_on_the_others(temporal_skipping: WorkflowEnvironment) -> None:
+    """Two of five may go; each by itself may go beside a third that died meanwhile, both may not."""
+    ring = known(nodes=5, strategy="fastest", ring_patience=60)
+    ring.topology = five(ring)
+    reached, go = zip(*(ring.hold_at("activate_generation", node) for node in (N1, N2)), strict=True)
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy("together", apply="restart"))
+        for each in reached:
+            await each.wait()
+        await handle.execute_update("pause", {})
+        for each in go:
+            each.set()
+        for node in (N1, N2):
+            child = temporal_skipping.client.get_workflow_handle(f"tls-node/together/{node}")
+            async with asyncio.timeout(60):
+                while True:
+                    if (await child.query("status", result_type=NodeStep)).step == "held before drain":
+                        break
+                    await asyncio.sleep(0.05)
+        await temporal_skipping.sleep(300)
+        ring.topology = five(ring, down=(N3,))
+        await handle.execute_update("resume", {})
+        error = await ended_of(handle)
+    assert report_of(error).outcome is Phase.FAILED
+    assert [where for step, where in ring.calls if step == "drain_node"] == []
+
+
+def five(ring: FakeRing, *, down: tuple[str, ...] = ()) -> Topology:
+    """Five replicas of everything, of which two can be spared."""
+    found = topology(ring, down=down).model_dump()
+    found["keyspaces"][0]["replication"]["dc1"] = 5
+    return Topology.model_validate(found)
