@@ -213,6 +213,10 @@ class Gate(NodeChildren):
 
     def stop_if_aborted(self) -> None:
         """Asked before every step that starts something new; a cancel that raced with a result is seen here too."""
-        if self.progress.steering.aborted or workflow.cancellation_reason() is not None:
+        if self.stop_wanted():
             reason = self.progress.steering.reason or "cancelled"
             raise Ended(Phase.ABORTED, stop("rollout.aborted", reason, "start it again when you are ready"))
+    def stop_wanted(self) -> bool:
+        """Whether nothing new may be started."""
+        return self.progress.steering.aborted or workflow.cancellation_reason() is not None
+

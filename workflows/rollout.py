@@ -151,7 +151,8 @@ class CertificateRollout(Stages):
             self.progress.waves_done += 1
             if workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(self.progress.carry())
+                if not self.stop_wanted():  # the next run would not know of it
+                    workflow.continue_as_new(self.progress.carry())
         await self.finish_stages()
 
     async def weigh(self, wave: Wave) -> None:
