@@ -25,6 +25,8 @@ with workflow.unsafe.imports_passed_through():
 WAIT = ("plan.ring-degraded",)
 """Reasons for no plan that pass by themselves."""
 
+UNPROVEN = "the ring has changed, and no node tells its tokens and keyspaces over CQL now: nothing would be proven"
+
 Answer = TypeVar("Answer")
 
 PAUSE = timedelta(seconds=10)  # gossip needs seconds to agree again after a node came back
@@ -148,6 +150,9 @@ class Gate(NodeChildren):
             if problem.code not in WAIT:
                 raise
             await self.wait_or_ask(place, problem)
+            return
+        if old.topology and not newer.topology and newer.takes_away:
+            await self.wait_or_ask(place, stop("ring.topology", UNPROVEN, "let CQL be open to two nodes, then retry"))
             return
         if others := with_other_content(left.plan, newer):
             message = f"{', '.join(others[:5])}: the delivery now holds other content than was planned"

@@ -279,3 +279,37 @@ def five(ring: FakeRing, *, down: tuple[str, ...] = ()) -> Topology:
     found = topology(ring, down=down).model_dump()
     found["keyspaces"][0]["replication"]["dc1"] = 5
     return Topology.model_validate(found)
+
+
+class Forgetful(FakeRing):
+    """A ring that tells its tokens to the gate, and not to the planner."""
+
+    blind = 0
+
+    @activity.defn
+    async def make_plan(self, question: PlanQuestion) -> Plan:
+        await self._enter("make_plan", "")
+        again = [step for step, _ in self.calls].count("make_plan") > 1
+        self.blind -= again
+        return make_plan(question, self.rules, None if again and self.blind >= 0 else self.topology)
+
+
+@pytest.mark.criterion("E8")
+@pytest.mark.parametrize("blind", [1, 100])
+async def test_what_nobody_can_prove_any_more_is_not_more_careful(
+    temporal_skipping: WorkflowEnvironment, blind: int
+) -> None:
+    ring = Forgetful(rules=RolloutSettings(ring_patience=timedelta(seconds=60)))
+    ring.topology, ring.blind = topology(ring), blind
+    reached, go = ring.hold_at("settle_node", N1)
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy(f"blind-{blind}", apply="restart"))
+        await reached.wait()
+        lowered = topology(ring).model_dump()
+        lowered["keyspaces"][0]["replication"]["dc1"] = 1
+        ring.topology = Topology.model_validate(lowered)
+        go.set()
+        report = report_of(await ended_of(handle))
+    assert report.problem is not None
+    assert report.problem.code == ("plan.quorum" if blind == 1 else "ring.topology")
+    assert flips(ring) == [N1]
