@@ -121,13 +121,13 @@ class Gate(NodeChildren):
                 restarts=tuple(t.node.address for t in wave.targets if t.apply == "restart"),
                 fallbacks=tuple(t.node.address for t in wave.targets if t.may_restart),
             )
+            asked = workflow.now()
             answer = await calls.check_ring(question)
             self.stop_if_aborted()
-            asked = workflow.now()
             if not self.progress.steering.paused:
+                self.looked_at = asked
                 return answer
 
-                self.looked_at = asked
     async def plan_again(self, place: str, *, by_load: bool) -> None:
         """The ring is another than the one that was planned for: plan what remains, on what is seen now.
 
@@ -163,9 +163,15 @@ class Gate(NodeChildren):
         if not (difference.careful or (by_load and not difference.added and not difference.otherwise)):
             changed = stop("plan.changed", f"{why}, and so has the plan: {told}", "go on with the new plan, or stop")
             await self.ask_about_ring(changed, ("go-on", "stop"))
+        if not difference.careful:
+            await self.foresee(newer)
         self.ordered_after = self.progress.waves_done
         self.progress.decide_again(joined(old, self.progress.waves_done, newer))
         self.progress.remark(f"{why}, planned again: {told}")
+
+    async def foresee(self, newer: Plan) -> None:
+        """Another order has other states: end where two nodes could not talk in one of them."""
+        raise NotImplementedError
 
     async def facts(self, view: ClusterView, nodes: tuple[str, ...]) -> PlanQuestion:
         """What a plan for these nodes is made from; empty: all nodes."""
@@ -216,12 +222,12 @@ class Gate(NodeChildren):
             )
         self.stop_if_aborted()
 
+    def stop_wanted(self) -> bool:
+        """Whether nothing new may be started."""
+        return self.progress.steering.aborted or workflow.cancellation_reason() is not None
+
     def stop_if_aborted(self) -> None:
         """Asked before every step that starts something new; a cancel that raced with a result is seen here too."""
         if self.stop_wanted():
             reason = self.progress.steering.reason or "cancelled"
             raise Ended(Phase.ABORTED, stop("rollout.aborted", reason, "start it again when you are ready"))
-    def stop_wanted(self) -> bool:
-        """Whether nothing new may be started."""
-        return self.progress.steering.aborted or workflow.cancellation_reason() is not None
-

@@ -313,3 +313,21 @@ async def test_what_nobody_can_prove_any_more_is_not_more_careful(
     assert report.problem is not None
     assert report.problem.code == ("plan.quorum" if blind == 1 else "ring.topology")
     assert flips(ring) == [N1]
+
+
+@pytest.mark.criterion("F8")
+async def test_another_order_is_simulated_before_it_is_followed(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = known(strategy="load-aware")
+    assert ring.topology is not None
+    reached, go = ring.hold_at("settle_node", N1)
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy("foreseen", apply="restart"))
+        await reached.wait()
+        busy = [n.model_copy(update={"load": {N2: 90, N3: 5}.get(n.address, 0)}) for n in ring.topology.nodes]
+        ring.topology = ring.topology.model_copy(update={"nodes": tuple(busy)})
+        ring.fail("simulate_trust", "", blocking("trust.states", N3))
+        go.set()
+        report = report_of(await ended_of(handle))
+    assert report.problem is not None
+    assert report.problem.code == "trust.states"
+    assert flips(ring) == [N1]
