@@ -82,7 +82,7 @@ class Topology(Input):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over what a proof rests on: host ids, tokens, places and replication; not over who is up."""
-        places = sorted((n.host_id or n.address, n.datacenter, n.rack, sorted(n.tokens)) for n in self.nodes)
+        """SHA-256 over what a proof rests on: who is where, tokens and replication; not over who is up."""
+        places = sorted((n.host_id, n.address, n.datacenter, n.rack, sorted(n.tokens)) for n in self.nodes)
         promises = sorted((k.name, sorted(k.replication.items()), sorted(k.consistency)) for k in self.keyspaces)
         return hashlib.sha256(json.dumps([places, promises], separators=(",", ":")).encode()).hexdigest()

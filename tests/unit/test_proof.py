@@ -81,3 +81,11 @@ def test_what_others_may_take_meanwhile_counts_and_what_is_down_is_not_taken_aga
     one = ring("up", "down", "down")
     assert not ask(one, one, restarts=("10.0.0.2",)).blocking, "it is gone already: this brings it back"
     assert ask(one, one, restarts=("10.0.0.1",)).blocking
+
+
+def test_a_node_of_the_same_identity_at_another_address_is_another_ring() -> None:
+    planned = ring("up", "up", "up")
+    ids = [node.model_copy(update={"host_id": f"h{i}"}) for i, node in enumerate(planned.nodes)]
+    swapped = [a.model_copy(update={"address": b.address}) for a, b in zip(ids, (ids[1], ids[0], ids[2]), strict=True)]
+    before, after = (planned.model_copy(update={"nodes": tuple(nodes)}) for nodes in (ids, swapped))
+    assert ask(after, before, restarts=("10.0.0.1",)).changed
