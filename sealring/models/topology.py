@@ -12,8 +12,8 @@ from pydantic import Field, StringConstraints, model_validator
 from sealring.models.base import Address, Input, Line
 from sealring.models.cluster import ClusterName, ConsistencyLevel, KeyspaceName
 
-Place = Annotated[str, StringConstraints(pattern=r"^[^\s:/]{1,100}$")]
-"""Name of a datacenter or a rack."""
+Place = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
+"""Name of a datacenter or a rack: Cassandra takes any text, blanks and slashes too. One line, as it is shown."""
 
 LOCAL_KEYSPACES = frozenset({"system", "system_schema", "system_views", "system_virtual_schema"})
 """Every node holds its own: no other replica could stand in, and none needs to."""

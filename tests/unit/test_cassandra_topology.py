@@ -10,6 +10,7 @@ from sealring.cassandra.topology import topology_of
 from sealring.errors import SealringError
 from sealring.models.cluster import ClusterFile, NodeRef
 from sealring.models.node import ClusterView, NodeView
+from sealring.models.topology import RingNode
 
 NTS, SIMPLE = "org.apache.cassandra.locator.NetworkTopologyStrategy", "org.apache.cassandra.locator.SimpleStrategy"
 
@@ -127,3 +128,11 @@ def test_a_wave_does_not_begin_while_a_node_is_behind() -> None:
     (finding,) = load_findings(loads, 8)
     assert (finding.check, finding.node, finding.verdict.value) == ("ring.busy", "b", "fail")
     assert [f.verdict.value for f in load_findings(loads, 9)] == ["pass"]
+
+
+def test_racks_may_have_any_name_that_cassandra_takes() -> None:
+    odd = node(1)
+    odd = odd.model_copy(update={"node": odd.node.model_copy(update={"rack": "hall 2/row:7"})})
+    assert topology_of(cluster(), view(odd, node(2)), rows(1, 2), (APP,)).nodes[0].rack == "hall 2/row:7"
+    with pytest.raises(ValueError, match="rack"):
+        RingNode(address="n1", rack="a\x1b[2J", tokens=(1,))
