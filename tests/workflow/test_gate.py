@@ -246,41 +246,6 @@ async def test_a_node_that_is_tried_again_is_drained_on_a_new_look_only(
         await ended_of(handle)
 
 
-@pytest.mark.criterion("D6")
-async def test_of_a_wave_that_was_held_no_node_counts_on_the_others(temporal_skipping: WorkflowEnvironment) -> None:
-    """Two of five may go; each by itself may go beside a third that died meanwhile, both may not."""
-    ring = known(nodes=5, strategy="fastest", ring_patience=60)
-    ring.topology = five(ring)
-    reached, go = zip(*(ring.hold_at("activate_generation", node) for node in (N1, N2)), strict=True)
-    async with serving(temporal_skipping, ring):
-        handle = await start(temporal_skipping, deploy("together", apply="restart"))
-        for each in reached:
-            await each.wait()
-        await handle.execute_update("pause", {})
-        for each in go:
-            each.set()
-        for node in (N1, N2):
-            child = temporal_skipping.client.get_workflow_handle(f"tls-node/together/{node}")
-            async with asyncio.timeout(60):
-                while True:
-                    if (await child.query("status", result_type=NodeStep)).step == "held before drain":
-                        break
-                    await asyncio.sleep(0.05)
-        await temporal_skipping.sleep(300)
-        ring.topology = five(ring, down=(N3,))
-        await handle.execute_update("resume", {})
-        error = await ended_of(handle)
-    assert report_of(error).outcome is Phase.FAILED
-    assert [where for step, where in ring.calls if step == "drain_node"] == []
-
-
-def five(ring: FakeRing, *, down: tuple[str, ...] = ()) -> Topology:
-    """Five replicas of everything, of which two can be spared."""
-    found = topology(ring, down=down).model_dump()
-    found["keyspaces"][0]["replication"]["dc1"] = 5
-    return Topology.model_validate(found)
-
-
 class Forgetful(FakeRing):
     """A ring that tells its tokens to the gate, and not to the planner."""
 
