@@ -194,8 +194,12 @@ def _warned(check: str, verdict: Verdict, message: str, remedy: str, node: str) 
 
 
 def _steps(plan: Plan, collected: _Collected) -> list[TrustStep]:
-    """The waves of a plan. A failed node stays behind where the rules let a rollout go on without it."""
+    """The waves of a plan. A failed node stays behind where the rules let a rollout go on without it.
+
+    It does so until the end of the change: only there, between stages of two kinds, stands a barrier.
+    """
     lenient = plan.rules.failure_budget > 0 or plan.rules.on_failure == "ask"
+    last = {stage.kind: stage.waves[-1] for stage in plan.stages if stage.waves}
     return [
         TrustStep(
             name=wave.name if len(plan.stages) == 1 else f"{wave.name} of {stage.name}",
@@ -204,7 +208,7 @@ def _steps(plan: Plan, collected: _Collected) -> list[TrustStep]:
                 for target in wave.targets
                 if target.node.address in collected.nodes
             ),
-            settled=not lenient or wave is stage.waves[-1],
+            settled=not lenient or wave is last[stage.kind],
         )
         for stage in plan.stages
         for wave in stage.waves

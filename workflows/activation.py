@@ -67,7 +67,7 @@ class NodeActivation:
         self.stopping = False
         self.methods: list[str] = []
         self.findings: tuple[Finding, ...] = ()
-        self.spared_at = workflow.now() if self.order.looked else None  # a wave begins with a look at the ring
+        self.spared_at = self.order.looked_at  # a wave begins with a look at the ring
 
     @workflow.run
     async def run(self, order: NodeOrder | None = None) -> NodeOutcome:
@@ -147,6 +147,7 @@ class NodeActivation:
                 waive=waived,
                 fingerprint=self.order.topology,
                 restarts=(address,),
+                beside=self.order.beside,
                 begun=True,
             )
             answer = await calls.check_ring(question)

@@ -1,5 +1,7 @@
 """The nodes' workflows, as a rollout starts them: one child a node, whose id is the node's lock."""
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
@@ -21,17 +23,24 @@ class NodeChildren(Steered):
     """The children of a rollout; what is said to the rollout is told to them. The workflow provides `request`."""
 
     request: RolloutRun
+    looked_at: datetime | None = None  # when the ring was last looked at before a wave
 
     async def prepare(self, target: Target) -> NodeOutcome:
         """One node's preparation, as a child workflow."""
         self.progress.mark(target.node.address, NodeState.PREPARING)
         return await self.child(NodePreparation.run, PREPARE, self.order(target), NodeState.REFUSED)
 
-    async def activate(self, target: Target, *, looked: bool = True) -> NodeOutcome:
-        """One node's activation, as a child workflow; `looked`: behind a gate."""
+    async def activate(self, target: Target, wave: Collection[Target] = (), *, looked: bool = True) -> NodeOutcome:
+        """One node's activation, as a child; `wave`: those that are activated with it; `looked`: behind a gate.
+
+        What the ring was last seen to spare it may take: who is activated long after that look has to look again, and
+        then counts on none of the others, for they look at the same time.
+        """
         self.progress.mark(target.node.address, NodeState.ACTIVATING)
+        others = tuple(t.node.address for t in wave if t != target and (t.apply == "restart" or t.may_restart))
+        looked_at = self.looked_at if looked else None
+        order = self.order(target).model_copy(update={"looked_at": looked_at, "beside": others})
         # Terminated, say: nobody knows how far it came.
-        order = self.order(target).model_copy(update={"looked": looked})
         return await self.child(NodeActivation.run, ACTIVATE, order, NodeState.BROKEN)
 
     async def child(self, run: Any, prefix: str, order: NodeOrder, otherwise: NodeState) -> NodeOutcome:

@@ -148,12 +148,13 @@ class CertificateRollout(Stages):
                 continue
             self.progress.wave_in_hand = self.progress.waves_done + 1
             self.progress.enter(Phase.ACTIVATING, f"{wave.name}: {', '.join(str(t.node) for t in wave.targets)}")
-            await asyncio.gather(*(self.activate(target) for target in wave.targets))
+            await asyncio.gather(*(self.activate(target, wave.targets) for target in wave.targets))
             await self.weigh(wave)
             self.progress.waves_done += 1
             if workflow.info().is_continue_as_new_suggested():
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(self.progress.carry())
+                if not self.stop_wanted():  # the next run would not know of it
+                    workflow.continue_as_new(self.progress.carry())
         await self.finish_stages()
 
     async def weigh(self, wave: Wave) -> None:

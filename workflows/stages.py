@@ -11,7 +11,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from sealring.models.evidence import Finding, Verdict
-    from sealring.models.plan import Stage, StageKind
+    from sealring.models.plan import Plan, Stage, StageKind
     from sealring.models.problem import Problem
     from sealring.models.rollout import BarrierQuestion, Phase, Readiness
     from sealring.models.steering import RING, Decision
@@ -56,6 +56,13 @@ class Stages(Gate):
         change = tuple(each for each in self.plan_in_hand.stages if each.kind == stage.kind)
         await self.prepare_everywhere(change)
         await self.simulate_trust(change)
+
+    async def foresee(self, newer: Plan) -> None:
+        """What remains of the change in hand; the next one is looked at when it begins."""
+        in_hand = self.progress.stage
+        change = tuple(each for each in newer.stages if in_hand is not None and each.kind == in_hand.kind)
+        if change:
+            await self.simulate_trust(change)
 
     async def simulate_trust(self, change: tuple[Stage, ...]) -> None:
         """Who could not talk to whom, in some state of these stages? Then it goes no further."""

@@ -7,7 +7,7 @@ does not look up over CQL is called down only when the observer's failure detect
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -75,7 +75,8 @@ async def observe_ring(cluster: ClusterFile, hosts: Hosts, *, ask: Sequence[str]
         ask: addresses to ask first, instead of the contact points.
 
     Returns:
-        Nodes in order of datacenter, rack, address; of each the identity, version, schema, up, normal and how it
+        Nodes that some observer knows, in order of datacenter, rack, address; one that another does not know is down
+        for that one. Of each the identity, version, schema, up, normal and how it
         reloads. What only hosts and listeners know is left at its default.
 
     Raises:
@@ -87,7 +88,7 @@ async def observe_ring(cluster: ClusterFile, hosts: Hosts, *, ask: Sequence[str]
     accounts = await _accounts_by_cql(cluster, hosts, contacts, causes)
     if not accounts:
         source, accounts = "nodetool", await _accounts_by_nodetool(cluster, hosts, contacts, causes)
-    members = accounts[0].members
+    members = {member.node.host_id: member for account in reversed(accounts) for member in account.members}.values()
     views = tuple(
         NodeView(
             node=member.node,
@@ -104,9 +105,15 @@ async def observe_ring(cluster: ClusterFile, hosts: Hosts, *, ask: Sequence[str]
         observed_at=datetime.now(UTC),
         observers=tuple(account.observer.address for account in accounts),
         nodes=views,
-        schema_versions=tuple(sorted({view.schema_version for view in views if view.up and view.schema_version})),
+        schema_versions=tuple(sorted(_schemas(accounts, {view.node.host_id for view in views if view.up}))),
         source=source,
     )
+
+
+def _schemas(accounts: Sequence[Account], up: Collection[str]) -> set[str]:
+    """Of nodes that are up: each observer's word counts, for one may not have heard of a change yet."""
+    members = [member for account in accounts for member in account.members]
+    return {member.schema_version for member in members if member.node.host_id in up and member.schema_version}
 
 
 async def account_by_cql(cluster: ClusterFile, address: str, *, patience: float = PATIENCE_SECONDS) -> Account:

@@ -77,6 +77,11 @@ class Plan(Fact):
         """What each node shall serve in the end, in order of the nodes' first activation."""
         return tuple({target.node.address: target for stage in self.stages for target in stage.targets}.values())
 
+    @property
+    def takes_away(self) -> bool:
+        """Whether some node is restarted, or may be."""
+        return any(t.apply == "restart" or t.may_restart for stage in self.stages for t in stage.targets)
+
     def stage_of(self, wave: int) -> Stage:
         """The stage that a wave belongs to; waves are counted from 0 through all stages."""
         return [stage for stage in self.stages for _ in stage.waves][wave]

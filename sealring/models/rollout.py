@@ -84,7 +84,10 @@ class NodeOrder(Fact):
     start_timeout: timedelta = Field(timedelta(minutes=5), description="Of the cluster file: until the node is back.")
     before: Generation | None = Field(None, description="In force before the rollout: the way back.")
     topology: str = Field("", description="Fingerprint of the topology that the plan was proven against, or empty.")
-    looked: bool = Field(True, description="A gate looked at the ring just before; False: a node is tried again.")
+    looked_at: datetime | None = Field(
+        None, description="The ring was looked at then, for all of the wave; None: nobody looked for this activation."
+    )
+    beside: tuple[str, ...] = Field((), description="Addresses of the wave's other nodes that may be restarted now.")
 
     @property
     def node(self) -> NodeRef:
@@ -317,6 +320,7 @@ class RingQuestion(Fact):
     fingerprint: str = Field("", description="Of the topology that was planned for; empty: the plan had none.")
     restarts: tuple[str, ...] = Field((), description="Addresses that the wave restarts together.")
     fallbacks: tuple[str, ...] = Field((), description="Addresses that are restarted if a reload does not convince.")
+    beside: tuple[str, ...] = Field((), description="Addresses that may be away meanwhile, by the same wave's doing.")
     begun: bool = Field(False, description="The wave has begun: its own nodes may be down, so the proof alone counts.")
     wave: tuple[NodeRef, ...] = Field((), description="Its nodes: one that is no longer in the ring changes the plan.")
     rollout: str = Field("", description="Token of our own intents on nodes; empty: nobody asks for others at work.")

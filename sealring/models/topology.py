@@ -12,8 +12,8 @@ from pydantic import Field, StringConstraints, model_validator
 from sealring.models.base import Address, Input, Line
 from sealring.models.cluster import ClusterName, ConsistencyLevel, KeyspaceName
 
-Place = Annotated[str, StringConstraints(pattern=r"^[^\s:/]{1,100}$")]
-"""Name of a datacenter or a rack."""
+Place = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
+"""Name of a datacenter or a rack: Cassandra takes any text, blanks and slashes too. One line, as it is shown."""
 
 LOCAL_KEYSPACES = frozenset({"system", "system_schema", "system_views", "system_virtual_schema"})
 """Every node holds its own: no other replica could stand in, and none needs to."""
@@ -82,7 +82,7 @@ class Topology(Input):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over what a proof rests on: host ids, tokens, places and replication; not over who is up."""
-        places = sorted((n.host_id or n.address, n.datacenter, n.rack, sorted(n.tokens)) for n in self.nodes)
+        """SHA-256 over what a proof rests on: who is where, tokens and replication; not over who is up."""
+        places = sorted((n.host_id, n.address, n.datacenter, n.rack, sorted(n.tokens)) for n in self.nodes)
         promises = sorted((k.name, sorted(k.replication.items()), sorted(k.consistency)) for k in self.keyspaces)
         return hashlib.sha256(json.dumps([places, promises], separators=(",", ":")).encode()).hexdigest()

@@ -4,7 +4,7 @@ Whatever a node has in force of the three generations of a rotation, combining i
 same three, or those that are left: so a rotation that was stopped anywhere goes on from what it finds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -60,9 +60,13 @@ def adds(pairs: Sequence[Pair], at: datetime) -> bool:
 
 
 def dropped(pairs: Sequence[Pair]) -> Certificates:
-    """Authorities in force whose name and key no delivered trust has: a renewal with the same key drops nothing."""
-    kept = {_authority(root) for pair in pairs for root in pair.delivered.trust}
-    return tuple(root for root in union(*(pair.present.trust for pair in pairs)) if _authority(root) not in kept)
+    """Authorities in force that a node would not trust any more; a renewal with the same name and key drops nothing."""
+    return union(*(_left_out(pair) for pair in pairs))
+
+
+def _left_out(pair: Pair) -> Iterator[x509.Certificate]:
+    kept = {_authority(root) for root in pair.delivered.trust}
+    return (root for root in pair.present.trust if _authority(root) not in kept)
 
 
 def drops(pairs: Sequence[Pair], at: datetime) -> bool:

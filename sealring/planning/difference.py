@@ -42,8 +42,9 @@ def plan_difference(old: Plan | Schedule, new: Plan | Schedule) -> Difference:
     before, after = _nodes(old), _nodes(new)
     added = tuple(address for address in after if address not in before)
     dropped = tuple(address for address in before if address not in after)
-    otherwise = tuple(a for a, how in after.items() if a in before and how != before[a])
-    bolder = tuple(a for a in otherwise if not _milder(before[a], after[a]))
+    both = {a: [(before[a].get(g), how) for g, how in ways.items()] for a, ways in after.items() if a in before}
+    otherwise = tuple(a for a, ways in both.items() if any(was != how for was, how in ways))
+    bolder = tuple(a for a in otherwise if any(was != how and not (was and _milder(was, how)) for was, how in both[a]))
     waves = tuple(_waves(old, new))
     reasons = tuple(_reasons(old, new))
     return Difference(
@@ -58,14 +59,15 @@ def plan_difference(old: Plan | Schedule, new: Plan | Schedule) -> Difference:
     )
 
 
-def _nodes(plan: Plan | Schedule) -> dict[str, tuple[str, ...]]:
-    """What is done to which address: the way, whether it may become a restart, and what it shall serve."""
+def _nodes(plan: Plan | Schedule) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What is done to which address, by the generation that it gets: the way, and whether it may become a restart."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
     if isinstance(plan, Plan):
-        return {
-            t.node.address: (t.apply, "may restart" if t.may_restart else "", t.node.host_id, t.generation)
-            for t in plan.targets
-        }
-    return {a: (w.way, "may restart" if w.may_restart else "") for w in plan.waves for a in w.nodes}
+        for t in (target for stage in plan.stages for target in stage.targets):
+            how = (t.apply, "may restart" if t.may_restart else "", t.node.host_id)
+            found.setdefault(t.node.address, {})[t.generation] = how
+        return found
+    return {a: {"": (w.way, "may restart" if w.may_restart else "")} for w in plan.waves for a in w.nodes}
 
 
 def _milder(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
@@ -105,7 +107,9 @@ def _refines(old: Plan | Schedule, new: Plan | Schedule) -> bool:
 
 def _as_decided(old: Plan | Schedule, new: Plan | Schedule) -> bool:
     if isinstance(old, Plan) and isinstance(new, Plan):
-        return (old.cluster, old.goal, old.material, old.rules) == (new.cluster, new.goal, new.material, new.rules)
+        proven = bool(new.topology) or not old.topology or not new.takes_away
+        same = (old.cluster, old.goal, old.material, old.rules) == (new.cluster, new.goal, new.material, new.rules)
+        return proven and same
     if isinstance(old, Schedule) and isinstance(new, Schedule):
         return (old.cluster, old.strategy) == (new.cluster, new.strategy) and old.reserve <= new.reserve
     return False
@@ -125,7 +129,9 @@ def _waves(old: Plan | Schedule, new: Plan | Schedule) -> list[str]:
 
 def _reasons(old: Plan | Schedule, new: Plan | Schedule) -> list[str]:
     told = []
-    if old.topology != new.topology:
+    if old.topology and not new.topology:
+        told.append("nothing is proven any more: the ring's tokens and keyspaces are not known")
+    elif old.topology != new.topology:
         told.append("the ring changed: hosts, tokens, places, replication or consistency levels")
     told += [f"new risk: {risk}" for risk in new.risks if risk not in old.risks]
     told += [f"no longer: {risk}" for risk in old.risks if risk not in new.risks]

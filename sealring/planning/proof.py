@@ -34,22 +34,26 @@ def proven_again(question: RingQuestion, whole: RingAnswer, topology: Topology |
     if not question.restarts:
         return answer
     answer = _with(answer, *_waived(topology, question))
-    found = [_breach(topology, each, question.restarts) for each in broken(topology, limits, question.restarts)]
+    breaches = broken(topology, limits, question.restarts, question.beside)
+    found = [_breach(topology, each, {*question.restarts, *question.beside}) for each in breaches]
     return _with(answer, *(found[:MOST_NAMED] or [_proven(question.restarts, len(limits))]))
 
 
-def broken(topology: Topology, limits: Iterable[Constraint], away: Collection[str]) -> Iterator[Constraint]:
+def broken(
+    topology: Topology, limits: Iterable[Constraint], away: Collection[str], beside: Collection[str] = ()
+) -> Iterator[Constraint]:
     """The promises that would not be kept with these nodes away; one that they have no part in is not theirs to keep.
 
     Args:
         topology: says who is up.
         limits: of this topology.
-        away: addresses.
+        away: addresses; of one that is down nothing more is taken.
+        beside: addresses that others may be taking away at the same time.
     """
     nodes = ordered(topology)
     down = mask_of(nodes, [node.address for node in nodes if node.state == "down"])
     taken = mask_of(nodes, away) & ~down  # what is down already is not taken: it comes back
-    unusable = taken | mask_of(nodes, [node.address for node in nodes if node.state != "up"])
+    unusable = taken | mask_of(nodes, beside) | mask_of(nodes, [n.address for n in nodes if n.state != "up"])
     for limit in limits:
         if limit.replicas & taken and (limit.replicas & unusable).bit_count() > limit.slack:
             yield limit

@@ -7,6 +7,7 @@ once. Nothing about racks, datacenters or the number of nodes away is assumed.
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from sealring.errors import SealringError
 from sealring.models.cluster import ConsistencyLevel
 from sealring.models.topology import Keyspace, RingNode, Topology
 from sealring.planning.replicas import Replication, ordered, replica_sets, replication_of
@@ -42,7 +43,8 @@ def promises(topology: Topology, waived: Collection[str] = ()) -> tuple[Promise,
     Args:
         topology: the ring.
         waived: keyspaces that may become unavailable. Of their ranges that could spare no replica one may be away all
-            the same, and no second; ranges that can spare one are kept as if nothing was waived.
+            the same, and no second; ranges that can spare one are kept as if nothing was waived. Where nobody
+            can say which replicas a waived keyspace has, it is left out.
 
     Raises:
         SealringError: `plan.replication`.
@@ -51,6 +53,8 @@ def promises(topology: Topology, waived: Collection[str] = ()) -> tuple[Promise,
     datacenters = tuple(dict.fromkeys(node.datacenter for node in nodes))
     alike: dict[tuple[Replication, tuple[ConsistencyLevel, ...], bool], list[str]] = {}
     for keyspace in sorted(topology.keyspaces, key=lambda k: k.name):
+        if keyspace.name in waived and _unknown(keyspace, datacenters):
+            continue
         replication = replication_of(keyspace, datacenters)
         if replication is not None:
             kind = replication, _levels(keyspace), keyspace.name in waived
@@ -67,8 +71,19 @@ def promises(topology: Topology, waived: Collection[str] = ()) -> tuple[Promise,
 
 def kept_by_nothing(topology: Topology) -> frozenset[str]:
     """Keyspaces with a range that can spare no replica: none of its nodes can be restarted without a waiver for it."""
-    found = promises(topology)
-    return frozenset(name for p in found if any(p.slack(s) <= 0 for s in p.sets) for name in p.keyspaces)
+    datacenters = tuple(dict.fromkeys(node.datacenter for node in topology.nodes))
+    unknown = frozenset(k.name for k in topology.keyspaces if _unknown(k, datacenters))
+    found = promises(topology, unknown)
+    return unknown | {name for p in found if any(p.slack(s) <= 0 for s in p.sets) for name in p.keyspaces}
+
+
+def _unknown(keyspace: Keyspace, datacenters: tuple[str, ...]) -> bool:
+    """Whether nobody can say which replicas its ranges have."""
+    try:
+        replication_of(keyspace, datacenters)
+    except SealringError:
+        return True
+    return False
 
 
 def _lifted(promise: Promise) -> Iterator[Promise]:
@@ -92,22 +107,29 @@ def _promises(
 ) -> Iterable[Promise]:
     """Source: Cassandra's `ConsistencyLevel.blockFor`: by the configured factor, not by the replicas that exist.
 
-    SimpleStrategy knows no datacenters: a local quorum there is a quorum of all replicas. Where a datacenter happens to
-    hold that many replicas of a range, its clients may rely on it.
+    SimpleStrategy knows no datacenters: a local quorum there is a quorum of all replicas, as is EACH_QUORUM. Where a
+    datacenter happens to hold that many replicas of a range, its clients may rely on it. LOCAL_SERIAL is another: Paxos
+    asks more than half of the replicas that the datacenter has, however few (`Paxos.Participants`,
+    `ReplicaPlans.forPaxos`).
     """
     if level == "ANY":  # a hint on any node is enough
         return
     local = level.startswith("LOCAL_") or level == "EACH_QUORUM"
-    if not local or not replication.network:
-        required = _required(level, replication.total)
-        yield Promise(names, level, "", required, sets[""])
+    required = _required(level, replication.total)
     if local and replication.network:
         for datacenter, factor in replication.factors:
             yield Promise(names, level, datacenter, _required(level, factor), sets[datacenter])
-    elif local:
+    elif level == "LOCAL_SERIAL":
         for datacenter in sorted(sets.keys() - {""}):
-            possible = tuple(s for s in sets[datacenter] if s.bit_count() >= required)
-            yield Promise(names, level, datacenter, required, possible)
+            for size in sorted({s.bit_count() for s in sets[datacenter]}):
+                alike = tuple(s for s in sets[datacenter] if s.bit_count() == size)
+                yield Promise(names, level, datacenter, size // 2 + 1, alike)
+    else:
+        yield Promise(names, level, "", required, sets[""])
+        if level.startswith("LOCAL_"):
+            for datacenter in sorted(sets.keys() - {""}):
+                possible = tuple(s for s in sets[datacenter] if s.bit_count() >= required)
+                yield Promise(names, level, datacenter, required, possible)
 
 
 def _required(level: ConsistencyLevel, factor: int) -> int:

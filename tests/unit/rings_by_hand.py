@@ -117,14 +117,19 @@ def limits(topology: Topology, waived: Iterable[str] = ()) -> set[Promised]:
                 word = level.removeprefix("LOCAL_").removeprefix("EACH_")
                 if level == "ANY":
                     continue
+                if simply and level == "LOCAL_SERIAL":  # Paxos asks the majority of what is there
+                    for dc in set(where.values()):
+                        here = frozenset(a for a in everywhere if where[a] == dc)
+                        found.add((keyspace.name, here, len(here) - (len(here) // 2 + 1)))
+                    continue
                 if word == level or simply:
                     found.add((keyspace.name, everywhere, len(everywhere) - need(word, total)))
-                if word != level and simply:
+                if level.startswith("LOCAL_") and simply:
                     for dc in set(where.values()):
                         here = frozenset(a for a in everywhere if where[a] == dc)
                         if len(here) >= need(word, total):
                             found.add((keyspace.name, here, len(here) - need(word, total)))
-                elif word != level:
+                elif word != level and not simply:
                     for dc, here in placed.items():
                         found.add((keyspace.name, here, len(here) - need(word, factors[dc])))
     return {(name, who, slack) for name, who, slack in found if who}

@@ -297,3 +297,13 @@ def test_an_identity_is_borrowed_without_a_file_and_never_without_its_key() -> N
 def test_what_is_in_force_already_is_no_reason_against_more_trust() -> None:
     expired = Finding(check="material.validity", verdict=Verdict.FAIL, message="expired")
     assert as_warning(expired).verdict is Verdict.WARN
+
+
+def test_what_one_node_is_not_to_trust_any_more_is_dropped_though_another_keeps_it() -> None:
+    """Nobody shows a leaf of it by then; clients of it are cut off on that node all the same."""
+    there = [material(leaf(i, NEW), trust=[OLD, NEW]) for i in (1, 2)]
+    given = [material(leaf(1, NEW), trust=[NEW]), material(leaf(2, NEW), trust=[OLD, NEW])]
+    pairs = [Pair(ref.address, *both) for ref, both in zip(refs(2), zip(there, given, strict=True), strict=True)]
+    assert dropped(pairs) == (OLD.certificate,)
+    assert drops(pairs, NOW)
+    assert plan(pairs).stages[-1].kind == "drop"

@@ -10,6 +10,7 @@ from sealring.cassandra.topology import topology_of
 from sealring.errors import SealringError
 from sealring.models.cluster import ClusterFile, NodeRef, RolloutSettings
 from sealring.models.node import ClusterView, NodeView
+from sealring.models.topology import RingNode
 
 NTS, SIMPLE = "org.apache.cassandra.locator.NetworkTopologyStrategy", "org.apache.cassandra.locator.SimpleStrategy"
 
@@ -141,3 +142,11 @@ def test_a_wave_does_not_begin_while_one_request_of_a_hundred_is_slow() -> None:
     assert (finding.check, finding.verdict.value) == ("ring.busy", "fail")
     assert "62 ms" in finding.message
     assert load_findings({"a": load}, RolloutSettings(max_p99=timedelta(milliseconds=62)))[0].verdict.value == "pass"
+
+
+def test_racks_may_have_any_name_that_cassandra_takes() -> None:
+    odd = node(1)
+    odd = odd.model_copy(update={"node": odd.node.model_copy(update={"rack": "hall 2/row:7"})})
+    assert topology_of(cluster(), view(odd, node(2)), rows(1, 2), (APP,)).nodes[0].rack == "hall 2/row:7"
+    with pytest.raises(ValueError, match="rack"):
+        RingNode(address="n1", rack="a\x1b[2J", tokens=(1,))

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities import verify
+from sealring.cassandra import observe
 from sealring.cassandra.members import (
+    Member,
     Opinion,
     Pulse,
     members_from_gossip,
@@ -21,10 +23,11 @@ from sealring.cassandra.members import (
     pulses,
 )
 from sealring.cassandra.nodetool import parse_gossip, parse_status
+from sealring.cassandra.observe import Account
 from sealring.cassandra.ring_findings import ring_findings
 from sealring.cassandra.system_log import reload_outcome, start_failure
 from sealring.cassandra.versions import parse_version, reload_support
-from sealring.models.cluster import NodeRef
+from sealring.models.cluster import ClusterFile, NodeRef
 from sealring.models.evidence import Verdict
 from sealring.models.node import ClusterView, NodeView
 
@@ -279,3 +282,29 @@ async def test_an_observer_that_was_slow_is_asked_again_before_it_speaks_against
     found = await verify.VerifyActivities(rings)._ring(bench)
     assert next(f.verdict for f in found if f.check == "ring.observers") is verdict
     assert len(answered) - len(list(looks)) == asked
+
+
+async def test_observers_that_disagree_are_both_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has not heard of a node that joined, nor of a schema change."""
+
+    def member(number: int, schema: str) -> Member:
+        place = NodeRef(
+            host_id=f"h{number}", address=f"n{number}", internode_address=f"n{number}", datacenter="dc1", rack="r1"
+        )
+        return Member(place, "5.0.9", schema)
+
+    def account(by: int, *members: Member) -> Account:
+        up = {m.node.address: Opinion(up=True, normal=True) for m in members}
+        return Account(member(by, "").node, members, up)
+
+    async def accounts(*_: object) -> tuple[Account, ...]:
+        first = account(1, member(1, "old"), member(2, "old"))
+        return first, account(2, member(1, "old"), member(2, "new"), member(3, "new"))
+
+    monkeypatch.setattr(observe, "_accounts_by_cql", accounts)
+    cluster = ClusterFile.model_validate({"name": "c", "contact_points": ["127.0.0.1"]})
+    view = await observe.observe_ring(cluster, lambda _: None)  # type: ignore[arg-type,return-value]
+    assert {seen.node.host_id: seen.up for seen in view.nodes} == {"h1": True, "h2": True, "h3": False}
+    assert view.schema_versions == ("new", "old")
+    failed = {found.check for found in ring_findings(view) if found.verdict is Verdict.FAIL}
+    assert failed == {"ring.node-down", "ring.schema-disagreement"}

@@ -77,6 +77,31 @@ def test_a_hold_may_come_and_may_not_go() -> None:
     assert plan_difference(held, plan((3,), hold=True)).careful
 
 
+def test_a_restart_in_an_earlier_stage_of_a_rotation_is_seen() -> None:
+    """The last stage alone would look alike."""
+
+    def rotation(**trust: Any) -> Plan:
+        facts = {"generation": "c" * 64, "apply": "reload"} | trust
+        first, second = plan((target(1, **facts),)), plan((target(1, apply="reload"),))
+        return first.model_copy(update={"stages": (*first.stages, *second.stages)})
+
+    old = rotation()
+    assert plan_difference(old, old).careful
+    for change in ({"apply": "restart"}, {"may_restart": True}):
+        found = plan_difference(old, rotation(**change))
+        assert (found.careful, found.otherwise) == (False, ("10.0.0.1",))
+    assert plan_difference(rotation(may_restart=True), old).careful
+
+
+def test_without_a_proof_nothing_is_more_careful_but_what_takes_no_replica_away() -> None:
+    proven, single = plan((1, 2, 3), topology="f"), plan((1,), (2,), (3,))
+    found = plan_difference(proven, single)
+    assert not found.careful
+    assert "nothing is proven any more" in found.reasons[0]
+    reload = target(1, apply="reload")
+    assert plan_difference(plan((reload,), topology="f"), plan((reload,))).careful
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 99), st.sampled_from(["rolling", "fastest", "load-aware"]), st.data())
 def test_a_schedule_without_some_nodes_is_careful_only_as_its_waves_are_parts(

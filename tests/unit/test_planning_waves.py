@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sealring.errors import SealringError
 from sealring.models.base import Many
 from sealring.models.cluster import RolloutSettings
 from sealring.models.schedule import Schedule
@@ -221,3 +222,32 @@ def test_a_thousand_nodes_take_seconds_and_little_room(strategy: str) -> None:
     assert time.process_time() - begun < 20
     assert len(made.model_dump_json()) < 450_000
     assert sum(len(wave.nodes) for wave in made.waves) == 1000
+
+
+def test_local_serial_asks_the_majority_of_the_replicas_a_datacenter_has() -> None:
+    """Paxos does, with SimpleStrategy too: of two replicas in a datacenter both, of one that one."""
+    nodes = [
+        {"address": f"10.0.0.{i + 1}", "datacenter": place, "tokens": [100 * i]} for i, place in enumerate("aabbb")
+    ]
+    keyspace = {"name": "app", "replication": {"class": "SimpleStrategy", "replication_factor": 5}}
+
+    def blocked(level: str) -> set[str]:
+        topology = Topology.model_validate(
+            {"name": "t", "nodes": nodes, "keyspaces": [keyspace | {"consistency": [level]}]}
+        )
+        found = restart(topology)
+        return {address for each in found.infeasible for address in each.nodes}
+
+    assert blocked("LOCAL_SERIAL") == {"10.0.0.1", "10.0.0.2"}
+    assert blocked("EACH_QUORUM") == set(), "any three of the five: SimpleStrategy knows no datacenters"
+
+
+def test_a_waived_keyspace_may_have_replicas_that_nobody_can_count() -> None:
+    topology = ring(3, 3, 1, 3)
+    odd = {"name": "odd", "replication": {"class": "EverywhereStrategy"}}
+    gone = {"name": "gone", "replication": {"class": "NetworkTopologyStrategy", "dc1": "3", "dc9": "3"}}
+    whole = Topology.model_validate(topology.model_dump() | {"keyspaces": [odd, gone]})
+    with pytest.raises(SealringError) as caught:
+        promises(whole)
+    assert caught.value.code == "plan.replication"
+    assert promises(whole, {"odd", "gone"}) == ()

@@ -85,3 +85,22 @@ def test_another_ring_than_the_planned_one_is_said_and_an_unknown_one_blocks() -
     assert not ask(planned, planned).changed
     (finding,) = ask(None, planned).blocking
     assert (finding.check, finding.verdict) == ("ring.topology", Verdict.INCONCLUSIVE)
+
+
+def test_what_others_may_take_meanwhile_counts_and_what_is_down_is_not_taken_again() -> None:
+    topology = ring("up", "up", "up")
+    assert ask(topology, topology, restarts=("10.0.0.1",), beside=("10.0.0.2",)).blocking
+    apart = ring("up", "up", "up", "up", "up", "up", factor=1)
+    waived = ask(apart, apart, restarts=("10.0.0.1",), beside=("10.0.0.2",), waive=("plan.quorum.app",))
+    assert not waived.blocking
+    one = ring("up", "down", "down")
+    assert not ask(one, one, restarts=("10.0.0.2",)).blocking, "it is gone already: this brings it back"
+    assert ask(one, one, restarts=("10.0.0.1",)).blocking
+
+
+def test_a_node_of_the_same_identity_at_another_address_is_another_ring() -> None:
+    planned = ring("up", "up", "up")
+    ids = [node.model_copy(update={"host_id": f"h{i}"}) for i, node in enumerate(planned.nodes)]
+    swapped = [a.model_copy(update={"address": b.address}) for a, b in zip(ids, (ids[1], ids[0], ids[2]), strict=True)]
+    before, after = (planned.model_copy(update={"nodes": tuple(nodes)}) for nodes in (ids, swapped))
+    assert ask(after, before, restarts=("10.0.0.1",)).changed

@@ -323,3 +323,19 @@ async def test_the_event_loop_beats_while_it_is_computed(ring: Ring, monkeypatch
     await begun.wait()
     beaten.set()
     assert [f.verdict for f in await asked] == [Verdict.PASS]
+
+
+def test_a_failed_canary_stays_behind_to_the_end_of_the_change() -> None:
+    """Between its stages no barrier stands; between those of a rotation one does."""
+
+    def settled(*kinds: Any, **rules: Any) -> list[bool]:
+        def waves() -> tuple[Wave, ...]:
+            return tuple(Wave(name=f"w{i}", targets=(), because="") for i in range(2))
+
+        stages = tuple(Stage(name=kind, kind=kind, waves=waves()) for kind in kinds)
+        plan = Plan(cluster="c", goal="deploy", stages=stages, rules=RolloutSettings.model_validate(rules))
+        return [step.settled for step in trust._steps(plan, trust._Collected())]
+
+    assert settled("deploy", "deploy") == [True] * 4
+    assert settled("deploy", "deploy", failure_budget=1) == [False, False, False, True]
+    assert settled("trust", "identity", on_failure="ask") == [False, True, False, True]

@@ -1,5 +1,7 @@
 """A long rollout cuts its history between two waves and goes on: same plan, same token, nothing done twice."""
 
+import pytest
+from temporalio.client import WorkflowFailureError
 from temporalio.testing import WorkflowEnvironment
 
 from sealring.models.rollout import NodeState, Phase
@@ -9,7 +11,7 @@ from sealring.temporal.plugin import sealring_plugin
 from tests.conftest import STARTING
 from tests.workflow.authorities import RotatingRing
 from tests.workflow.fakes import FakeRing
-from tests.workflow.story import BY_RELOAD, deploy, serving, start
+from tests.workflow.story import BY_RELOAD, N1, deploy, serving, start
 
 
 async def test_the_history_is_cut_between_waves(temporal_cli: str, keyring: Keyring) -> None:
@@ -58,3 +60,27 @@ async def test_a_rotation_whose_history_is_cut_between_stages_and_inside_them_do
     steps = [step for step, _ in ring.calls]
     assert [steps.count(s) for s in ("make_plan", "transfer_material", "activate_generation")] == [1, 6, 6]
     assert [where for step, where in ring.calls if step == "observe_barrier"] == ["identity", "drop", "end"]
+
+
+@pytest.mark.parametrize("how", ["abort", "cancel"])
+async def test_an_abort_in_the_wave_before_the_cut_is_not_forgotten(
+    temporal_cli: str, keyring: Keyring, how: str
+) -> None:
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=temporal_cli,
+        dev_server_startup_timeout=STARTING,
+        dev_server_extra_args=["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=10"],
+        plugins=[sealring_plugin(keyring)],
+    )
+    ring = FakeRing()
+    reached, go = ring.hold_at("activate_generation", N1)
+    async with environment:
+        await register_search_attributes(environment.client)
+        async with serving(environment, ring):
+            handle = await start(environment, deploy("cut", failure_budget=3))
+            await reached.wait()
+            await (handle.cancel() if how == "cancel" else handle.execute_update("abort", {}))
+            go.set()
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+    assert [where for step, where in ring.calls if step == "activate_generation"] == [N1]

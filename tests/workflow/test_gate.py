@@ -1,18 +1,22 @@
 """Before each wave: the ring is whole, the proof still holds, a changed ring gets a new plan, a hold is kept."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio import activity
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from sealring.models.cluster import RolloutSettings
-from sealring.models.rollout import NodeState, Phase
+from sealring.models.plan import Plan
+from sealring.models.rollout import NodeState, Phase, PlanQuestion
 from sealring.models.steering import NodeStep, Resolution
 from sealring.models.topology import Topology
-from tests.workflow.fakes import FakeRing, blocking, generation
+from sealring.planning.plan import make_plan
+from tests.workflow.fakes import FakeRing, blocking, distrusted, generation
 from tests.workflow.story import N1, N2, N3, deploy, ended, report_of, run, serving, start, until
 
 N4 = "127.0.0.4"
@@ -256,3 +260,74 @@ async def test_work_of_others_without_an_end_is_asked_about(temporal_skipping: W
     assert problem.code == "node.repair"
     looks = [step for step, _ in ring.calls].count("check_ring")
     assert 60 < looks < 120, "two hours are not spent asking every ten seconds"
+
+
+async def test_a_node_that_is_tried_again_is_drained_on_a_new_look_only(
+    temporal_skipping: WorkflowEnvironment,
+) -> None:
+    ring = known(on_failure="ask", ring_patience=60)
+    ring.fail("verify_node", N1, distrusted(N1))
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy("again", apply="restart"))
+        await until(handle, lambda s: s.phase is Phase.NEEDS_DECISION)
+        await temporal_skipping.sleep(1800)
+        ring.topology = topology(ring, down=(N3,))
+        begun = len(ring.calls)
+        await handle.execute_update("resolve", Resolution.model_validate({"node": N1, "action": "retry"}))
+        await until(handle, lambda s: s.phase is Phase.NEEDS_DECISION)
+        assert ("check_ring", "") in ring.calls[begun:]
+        assert ("drain_node", N1) not in ring.calls[begun:], "with N3 it would be the second replica away"
+        await handle.execute_update("abort", {})
+        await ended_of(handle)
+
+
+class Forgetful(FakeRing):
+    """A ring that tells its tokens to the gate, and not to the planner."""
+
+    blind = 0
+
+    @activity.defn
+    async def make_plan(self, question: PlanQuestion) -> Plan:
+        await self._enter("make_plan", "")
+        again = [step for step, _ in self.calls].count("make_plan") > 1
+        self.blind -= again
+        return make_plan(question, self.rules, None if again and self.blind >= 0 else self.topology)
+
+
+@pytest.mark.criterion("E8")
+@pytest.mark.parametrize("blind", [1, 100])
+async def test_what_nobody_can_prove_any_more_is_not_more_careful(
+    temporal_skipping: WorkflowEnvironment, blind: int
+) -> None:
+    ring = Forgetful(rules=RolloutSettings(ring_patience=timedelta(seconds=60)))
+    ring.topology, ring.blind = topology(ring), blind
+    reached, go = ring.hold_at("settle_node", N1)
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy(f"blind-{blind}", apply="restart"))
+        await reached.wait()
+        lowered = topology(ring).model_dump()
+        lowered["keyspaces"][0]["replication"]["dc1"] = 1
+        ring.topology = Topology.model_validate(lowered)
+        go.set()
+        report = report_of(await ended_of(handle))
+    assert report.problem is not None
+    assert report.problem.code == ("plan.quorum" if blind == 1 else "ring.topology")
+    assert flips(ring) == [N1]
+
+
+@pytest.mark.criterion("F8")
+async def test_another_order_is_simulated_before_it_is_followed(temporal_skipping: WorkflowEnvironment) -> None:
+    ring = known(strategy="load-aware")
+    assert ring.topology is not None
+    reached, go = ring.hold_at("settle_node", N1)
+    async with serving(temporal_skipping, ring):
+        handle = await start(temporal_skipping, deploy("foreseen", apply="restart"))
+        await reached.wait()
+        busy = [n.model_copy(update={"load": {N2: 90, N3: 5}.get(n.address, 0)}) for n in ring.topology.nodes]
+        ring.topology = ring.topology.model_copy(update={"nodes": tuple(busy)})
+        ring.fail("simulate_trust", "", blocking("trust.states", N3))
+        go.set()
+        report = report_of(await ended_of(handle))
+    assert report.problem is not None
+    assert report.problem.code == "trust.states"
+    assert flips(ring) == [N1]
