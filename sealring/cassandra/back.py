@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sealring.cassandra.observe import Account, Hosts, observer_account, settled
+from sealring.cassandra.members import Account
+from sealring.cassandra.observe import Hosts, observer_account, settled
 from sealring.cassandra.probe import client_identity, probe
 from sealring.cassandra.system_log import LogMark, mark_log, read_log, start_failure
 from sealring.errors import Actor, SealringError, refuse
