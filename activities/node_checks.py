@@ -204,6 +204,9 @@ def _work(look: Look) -> tuple[Finding, ...]:
 
 async def _vantages(rings: Rings, look: Look, *, patient: bool) -> list[Finding]:
     """A vantage that sees nothing now could prove nothing later."""
+    if not look.bench.inventory.pid:
+        away = "no listener can answer while it does not run: whether the vantages see it shows when it is started"
+        return [look.judge.warned("node.vantage", away, "start it", Actor.CASSANDRA_ADMIN)]
     seen = await look_from(rings, look.bench, look.target.vantages, patient=patient)
     remedy = "open the way; for a peer: AllowTcpForwarding and PermitOpen in its sshd_config (docs/security.md)"
     found = [
@@ -223,7 +226,7 @@ def _expired(seen: Sequence[Served], look: Look) -> Finding:
         return look.judge.failed(
             "node.expired",
             f"serves an expired certificate: {', '.join(sorted(over))}; a connection that is lost stays lost",
-            "this ring is in an emergency: see docs/preflight.md, expired rings",
+            "this ring is in an emergency: restart nothing, see docs/emergency.md",
             Actor.OPERATOR,
         )
     ends = min((s.not_after for s in seen if s.not_after), default=None)

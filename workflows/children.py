@@ -75,9 +75,10 @@ class NodeChildren(Steered):
             rollout=run if stage.kind == "deploy" else f"{run}/{stage.kind}",
             target=target,
             material=stage.material or plan.material,
-            waive=self.request.waive,
+            waive=self.request.waivers,
             rules=plan.rules,
             topology=plan.topology,
+            alone=plan.goal == "renew-expired",
             before=self.progress.outcomes[target.node.address].before,
         )
 

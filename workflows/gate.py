@@ -114,7 +114,7 @@ class Gate(NodeChildren):
             await self.clear_to_start()
             question = RingQuestion(
                 cluster=self.request.cluster,
-                waive=in_force(self.request.waive, workflow.now()),
+                waive=in_force(self.request.waivers, workflow.now()),
                 fingerprint=self.plan_in_hand.topology,
                 restarts=tuple(t.node.address for t in wave.targets if t.apply == "restart"),
                 fallbacks=tuple(t.node.address for t in wave.targets if t.may_restart),
