@@ -64,7 +64,7 @@ class ClusterActivities:
                 "served": tuple(sorted({s.leaf_sha256 for s in served})),
                 "expired": expired,
                 "contact": bool({seen.node.address, seen.node.internode_address} & {*bench.cluster.contact_points}),
-                "restart_because": restart_because(seen.version, bench.inspection),
+                "restart_because": (*restart_because(seen.version, bench.inspection), *_silent(expired, served)),
             }
         )
 
@@ -88,6 +88,12 @@ class ClusterActivities:
             return whole
         topology = await read_topology(cluster, view)
         return await asyncio.to_thread(proven_again, question, whole, topology)  # seconds, of a large ring
+
+
+def _silent(expired: str, served: Sequence[Served]) -> tuple[str, ...]:
+    """One that nobody answers ends its start, and is started again and again: it has opened its internode port only."""
+    away = [str(s.listener) for s in served if not s.leaf_sha256]
+    return (f"it has not started: {', '.join(away)} does not answer",) if expired and away else ()
 
 
 async def _expired(bench: Bench, served: Sequence[Served]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sealring.cassandra.members import Account
 from sealring.cassandra.observe import Hosts, observer_account, settled
 from sealring.cassandra.probe import client_identity, probe
-from sealring.cassandra.system_log import LogMark, mark_log, read_log, start_failure
+from sealring.cassandra.system_log import LogMark, mark_log, of_last_start, read_log, start_failure
 from sealring.errors import Actor, SealringError, refuse
 from sealring.hosts.service import ServiceStatus, status
 from sealring.hosts.shell import Become, Shell
@@ -100,6 +100,8 @@ async def wait_back(
 
 async def _require_start(shell: Shell, back: Return, running: ServiceStatus, since: LogMark) -> None:
     text = await read_log(shell, back.inventory.log_dir, since, become=back.become)
+    if not back.joins:  # the one before may have ended its start by itself, after the mark: nobody answered it
+        text = of_last_start(text)
     failure = start_failure(text)
     if failure and failure.tls:
         raise _gone_wrong(back, "start.tls", f"Cassandra cannot load its stores: {failure.message}")

@@ -25,7 +25,7 @@ from sealring.cassandra.members import (
 )
 from sealring.cassandra.nodetool import parse_gossip, parse_status
 from sealring.cassandra.ring_findings import ring_findings
-from sealring.cassandra.system_log import reload_outcome, start_failure
+from sealring.cassandra.system_log import of_last_start, reload_outcome, start_failure
 from sealring.cassandra.versions import parse_version, reload_support
 from sealring.errors import refuse
 from sealring.models.cluster import ClusterFile, NodeRef
@@ -264,6 +264,13 @@ def test_a_start_that_fails_for_tls_is_told_from_others() -> None:
     assert not other.tls
     assert start_failure(NEXT_START) is None
     assert start_failure(TLS_FAILURE.split("org.apache")[0]) is None, "its trace is still to come"
+
+
+def test_what_the_start_before_wrote_is_not_held_against_this_one() -> None:
+    began, _, failed = TLS_FAILURE.partition("\n")
+    assert of_last_start(failed) == "", "it began before the mark"
+    assert start_failure(of_last_start(failed + NEXT_START)) is None
+    assert start_failure(of_last_start(f"{failed}{NEXT_START}{began}\n{failed}{NEXT_START}{failed}"))
 
 
 @pytest.mark.parametrize(
