@@ -99,6 +99,7 @@ class ActivateActivities:
                 peers=order.order.target.vantages,
                 since=since,
                 become=bench.place.become,
+                joins=not order.order.alone,
             )
             return await wait_back(bench.host, self.rings.pool(bench.cluster).host, back)
 
@@ -120,8 +121,8 @@ class ActivateActivities:
         return Readiness()
 
     async def _stays_well(self, order: NodeOrder) -> tuple[Finding, ...]:
-        if not order.rules.settle:
-            return ()  # it was seen well a moment ago, when it was verified
+        if order.alone or not order.rules.settle:
+            return ()  # it was seen well a moment ago, when it was verified; alone, nobody else can see it yet
         await asyncio.sleep(order.rules.settle.total_seconds())
         view = await self.rings.view(order.cluster)
         about = [f for f in ring_findings(view) if f.node in ("", order.node.address)]

@@ -5,12 +5,11 @@ import ssl
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeVar
 
 from temporalio import activity
 
-from activities.eyes import look_from
+from activities.eyes import client_certificates, look_from
 from activities.rings import Bench, Rings
 from sealring.cassandra.barrier import (
     CLIENTS,
@@ -27,13 +26,12 @@ from sealring.cassandra.cql import Rows, conversation
 from sealring.cassandra.probe import probe
 from sealring.cassandra.ring_findings import ring_findings
 from sealring.cassandra.vantages import judge_all
-from sealring.errors import Actor, SealringError, refuse
+from sealring.errors import Actor, SealringError
 from sealring.hosts.generations import read_disk
-from sealring.local_files import read_small
 from sealring.models.cluster import ClusterFile, Listener, NodeRef
 from sealring.models.evidence import BLOCKING, Finding, Served, Verdict
 from sealring.models.rollout import BarrierQuestion, Readiness
-from sealring.pki.certificates import Certificates, fingerprint, load_certificates
+from sealring.pki.certificates import fingerprint
 from sealring.pki.rotation import Pair
 from sealring.planning.plan import vantages
 from sealring.sources.base import source_for
@@ -173,18 +171,7 @@ def _clients(cluster: ClusterFile) -> list[Client]:
     """
     named = {"the client of cql.certificate": cluster.cql.certificate}
     named |= {f"the client of role {client.role}": client.certificate for client in cluster.clients}
-    return [Client(name, _certificate(path)) for name, path in named.items() if path is not None]
-
-
-def _certificate(path: Path) -> Certificates:
-    try:
-        return load_certificates(read_small(path), str(path))
-    except OSError as error:
-        raise refuse(
-            "cql.credentials",
-            f"{path} cannot be used: {error.strerror}",
-            "let cql.certificate and clients.certificate name PEM files that the worker can read",
-        ) from None
+    return [Client(name, client_certificates(path)) for name, path in named.items() if path is not None]
 
 
 def _unread(error: SealringError) -> Finding:

@@ -1,12 +1,15 @@
 """The ring as a whole: who is in it, what each host has, whether it is well enough to go on."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from temporalio import activity
 
 from activities.eyes import look_from
 from activities.others import others_at_work
-from activities.rings import Rings
+from activities.rings import Bench, Rings
+from sealring.cassandra.expiry import expiry
 from sealring.cassandra.foreign import foreign_findings
 from sealring.cassandra.inventory import restart_because
 from sealring.cassandra.load import load_findings, read_load
@@ -14,6 +17,7 @@ from sealring.cassandra.ring_findings import NODE_DOWN, ring_findings
 from sealring.cassandra.topology import read_topology
 from sealring.errors import SealringError
 from sealring.hosts.generations import read_disk
+from sealring.models.evidence import Served
 from sealring.models.node import ClusterView, NodeView
 from sealring.models.rollout import ClusterQuestion, RingAnswer, RingQuestion
 from sealring.planning.proof import proven_again
@@ -50,6 +54,7 @@ class ClusterActivities:
             async with self.rings.open(cluster, seen.node) as bench:
                 disk = await read_disk(bench.host, bench.place)
                 served = await look_from(self.rings, bench, ())
+                expired = await _expired(bench, served)
         except SealringError as error:
             return seen.model_copy(update={"problem": str(error)})
         return seen.model_copy(
@@ -60,7 +65,9 @@ class ClusterActivities:
                 "previous": disk.previous,
                 "last": disk.last,
                 "served": tuple(sorted({s.leaf_sha256 for s in served})),
-                "restart_because": restart_because(seen.version, bench.inspection),
+                "expired": expired,
+                "contact": bool({seen.node.address, seen.node.internode_address} & {*bench.cluster.contact_points}),
+                "restart_because": (*restart_because(seen.version, bench.inspection), *_silent(expired, served)),
             }
         )
 
@@ -92,3 +99,24 @@ class ClusterActivities:
             return whole
         topology = await read_topology(cluster, view)
         return await asyncio.to_thread(proven_again, question, whole, topology)  # seconds, of a large ring
+
+
+def _silent(expired: str, served: Sequence[Served]) -> tuple[str, ...]:
+    """One that nobody answers ends its start, and is started again and again: it has opened its internode port only."""
+    away = [str(s.listener) for s in served if not s.leaf_sha256]
+    return (f"it has not started: {', '.join(away)} does not answer",) if expired and away else ()
+
+
+async def _expired(bench: Bench, served: Sequence[Served]) -> str:
+    """What of a node has expired; the stores are read only where a listener, or the lack of any, gives a reason to."""
+    now = datetime.now(UTC)
+    shown = [s for s in served if s.not_after]
+    if shown and all(s.not_after and s.not_after > now for s in shown):
+        return ""
+    try:
+        present = await bench.present()
+    except SealringError as error:
+        if error.retryable:
+            raise
+        return expiry(served, None, now)
+    return expiry(served, present.leaf.not_valid_after_utc, now)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from ssl import SSLContext
 
 from activities.rings import Bench, Rings
@@ -81,4 +82,20 @@ def worker_trust(cluster: ClusterFile) -> Certificates:
             "cql.credentials",
             f"cql.ca {cluster.cql.ca} cannot be used: {error.strerror}",
             "let cql.ca name a PEM file that the worker can read",
+        ) from None
+
+
+def client_certificates(path: Path) -> Certificates:
+    """The certificate and chain of a client that the cluster file names, leaf first.
+
+    Raises:
+        SealringError: `cql.credentials`.
+    """
+    try:
+        return load_certificates(read_small(path), str(path))
+    except OSError as error:
+        raise refuse(
+            "cql.credentials",
+            f"{path} cannot be used: {error.strerror}",
+            "let cql.certificate and clients.certificate name PEM files that the worker can read",
         ) from None

@@ -71,8 +71,10 @@ def _asked(bench: Bench) -> Asked:
     )
 
 
-async def node_findings(rings: Rings, look: Look, *, patient: bool = True) -> tuple[Finding, ...]:
+async def node_findings(rings: Rings, look: Look, *, patient: bool = True, alone: bool = False) -> tuple[Finding, ...]:
     """The node as it is: can it be worked on, would it come back, who else has a hand on it, what is it doing?
+
+    With `alone`, in an emergency, it may show nothing at all: a node that nobody answers ends its start.
 
     Raises:
         SealringError: with `patient`, when a vantage is away that is expected back; those of probing and of sudo.
@@ -100,7 +102,7 @@ async def node_findings(rings: Rings, look: Look, *, patient: bool = True) -> tu
         ),
         *file_findings(look.condition, bench.inventory, judge),
         *_work(look),
-        *await _vantages(rings, look, patient=patient),
+        *await _vantages(rings, look, patient=patient, alone=alone),
     )
 
 
@@ -202,9 +204,13 @@ def _work(look: Look) -> tuple[Finding, ...]:
     return (judge.passed("node.cql", f"it tells its settings and its work{said}"), *found)
 
 
-async def _vantages(rings: Rings, look: Look, *, patient: bool) -> list[Finding]:
+async def _vantages(rings: Rings, look: Look, *, patient: bool, alone: bool) -> list[Finding]:
     """A vantage that sees nothing now could prove nothing later."""
     seen = await look_from(rings, look.bench, look.target.vantages, patient=patient)
+    dark = {str(s.listener) for s in seen} - {str(s.listener) for s in seen if s.leaf_sha256}
+    if alone and dark:
+        away = f"{', '.join(sorted(dark))} answers nobody: whether the vantages see it shows when it was restarted"
+        return [look.judge.warned("node.vantage", away, "nothing: it is restarted", Actor.NOBODY)]
     remedy = "open the way; for a peer: AllowTcpForwarding and PermitOpen in its sshd_config (docs/security.md)"
     found = [
         look.judge.failed("node.vantage", f"{s.listener} seen from {s.vantage}: {s.problem}", remedy, Actor.NODE_ADMIN)
@@ -223,7 +229,7 @@ def _expired(seen: Sequence[Served], look: Look) -> Finding:
         return look.judge.failed(
             "node.expired",
             f"serves an expired certificate: {', '.join(sorted(over))}; a connection that is lost stays lost",
-            "this ring is in an emergency: see docs/preflight.md, expired rings",
+            "this ring is in an emergency: restart nothing, see docs/emergency.md",
             Actor.OPERATOR,
         )
     ends = min((s.not_after for s in seen if s.not_after), default=None)

@@ -50,7 +50,7 @@ class PrepareActivities:
             disk = await read_disk(bench.host, bench.place)
             if disk.intent not in ("", order.rollout):
                 await self._inherit(order, bench, disk.intent)
-            findings = await node_findings(self.rings, look)
+            findings = await node_findings(self.rings, look, alone=order.alone)
             if order.material is not None:
                 material = await load_planned(order, self.rings.vault(bench.cluster), bench.present)
                 findings += fit_findings(look, material)

@@ -35,6 +35,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Material = Annotated[str, typer.Option("--material", "-m", help="Directory of the delivery.")]
 Nodes = Annotated[list[str] | None, typer.Option("--nodes", "-n", help="Only these addresses (repeat it).")]
 Reason = Annotated[str, typer.Option("--reason", help="Kept in the report.")]
+Emergency = Annotated[
+    bool,
+    typer.Option(
+        "--emergency-expired",
+        help="The leaves of the ring have expired: nothing of replicas is proven. Needs --reason (docs/emergency.md).",
+    ),
+]
 Follow = Annotated[bool, typer.Option("--watch/--no-watch", help="Follow it until its end.")]
 ApplyOption = Annotated[str | None, typer.Option("--apply", help="auto, reload or restart; default: cluster file.")]
 StrategyOption = Annotated[

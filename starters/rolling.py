@@ -27,6 +27,7 @@ from starters.options import (
     BatchOption,
     Budget,
     Cluster,
+    Emergency,
     Follow,
     Json,
     Material,
@@ -64,12 +65,14 @@ def rollout_plan(
     reserve: Reserve = None,
     green: Green = None,
     waive: Waive = None,
+    emergency: Emergency = False,
+    reason: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Make the plan and stop there: nothing on any node is changed. With --topology not even a ring is needed."""
     if topology is not None:
-        if cluster or material:
-            wrong = refuse("input.invalid", "topology: it stands alone, without RING and --material", "leave them out")
+        if cluster or material or emergency:
+            wrong = refuse("input.invalid", "topology: it stands alone: no RING, material, emergency", "leave them out")
             raise typer.Exit(tell(wrong, as_json=as_json))
         words = {"strategy": strategy, "batch": batch, "reserve": reserve, "green": green or None, "apply": apply}
         plan_offline(topology, words, nodes=nodes, waive=waive, as_json=as_json)
@@ -87,7 +90,9 @@ def rollout_plan(
         strategy=strategy,
         batch=batch,
         waive=waive,
+        reason=reason,
         dry_run=True,
+        **_goal(emergency),
     )
     show_dry_run(request, as_json=as_json)
 
@@ -106,6 +111,7 @@ def rollout_start(
     failure_budget: Budget = None,
     on_failure: OnFailure = None,
     waive: Waive = None,
+    emergency: Emergency = False,
     reason: Reason = "",
     follow: Follow = True,
     as_json: Json = False,
@@ -122,8 +128,13 @@ def rollout_start(
         on_failure=on_failure,
         waive=waive,
         reason=reason,
+        **_goal(emergency),
     )
     begin(request, follow=follow, as_json=as_json)
+
+
+def _goal(emergency: bool) -> dict[str, str]:
+    return {"goal": "renew-expired"} if emergency else {}
 
 
 def rollback(

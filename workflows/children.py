@@ -83,9 +83,10 @@ class NodeChildren(Steered):
             rollout=_change(plan, stage),
             target=target,
             material=stage.material or plan.material,
-            waive=self.request.waive,
+            waive=self.request.waivers,
             rules=plan.rules,
             topology=plan.topology,
+            alone=plan.goal == "renew-expired",
             before=self.progress.outcomes[target.node.address].before,
         )
 

@@ -159,7 +159,7 @@ class Gate(Newcomers):
             await self.clear_to_start()
             question = RingQuestion(
                 cluster=self.request.cluster,
-                waive=in_force(self.request.waive, workflow.now()),
+                waive=in_force(self.request.waivers, workflow.now()),
                 fingerprint=self.plan_in_hand.topology,
                 restarts=tuple(t.node.address for t in wave.targets if t.apply == "restart"),
                 fallbacks=tuple(t.node.address for t in wave.targets if t.may_restart),

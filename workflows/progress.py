@@ -211,7 +211,7 @@ class Progress:
             problem=self.problem,
             plan_digest=self.plan.digest if self.plan else "",
             by_hand=self.by_hand(),
-            waived=tuple(str(waiver) for waiver in self.request.waive),
+            waived=tuple(str(waiver) for waiver in self.request.waivers),
             started_at=self.started_at,
         )
 
@@ -265,7 +265,7 @@ class Progress:
             nodes=tuple(self.outcomes.values()),
             matrix=self.matrix,
             findings=self.findings,
-            waived=self.request.waive,
+            waived=self.request.waivers,
             by_hand=self.by_hand(),
             problem=self.problem,
             started_at=self.started_at,

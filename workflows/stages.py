@@ -73,8 +73,8 @@ class Stages(Gate):
             raise Ended(Phase.FAILED if begun else Phase.REFUSED, objection(weighed.standing, stage))
 
     async def finish_stages(self) -> None:
-        """The last stage of a rotation ends like the others: with what every node is seen to hold."""
-        if self.request.goal == "rotate-ca":
+        """A rotation's last stage ends like its others, with what all nodes hold; an emergency proves the ring here."""
+        if self.request.goal in ("rotate-ca", "renew-expired"):
             await self.barrier("end")
 
     async def barrier(self, before: Literal["identity", "drop", "end"]) -> Readiness:

@@ -8,7 +8,7 @@ is opened when it is marked alive (ECHO) and never closed as unused (`OutboundCo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sealring.cassandra.cql import Rows
@@ -38,6 +38,34 @@ class Opinion:
 
 
 @dataclass(frozen=True)
+class Account:
+    """What one observer says about the ring, itself included: members, and an opinion by internode address."""
+
+    observer: NodeRef
+    members: tuple[Member, ...]
+    opinions: dict[str, Opinion] = field(default_factory=dict)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether some member does not look up, or nothing is known yet."""
+        return any(not self.on(member.node).up for member in self.members)
+
+    @property
+    def heard(self) -> set[str]:
+        """Internode addresses of the members that it has heard since it started."""
+        return {member.node.internode_address for member in self.members if member.version}
+
+    @property
+    def strangers(self) -> set[str]:
+        """Those of the members that it has not."""
+        return {member.node.internode_address for member in self.members} - self.heard
+
+    def on(self, node: NodeRef) -> Opinion:
+        """This observer's opinion on a node; one it does not know is neither up nor normal."""
+        return self.opinions.get(node.internode_address, Opinion(up=False, normal=False))
+
+
+@dataclass(frozen=True)
 class Pulse:
     """What one look at `gossip_info` and `internode_outbound` tells of a node."""
 
@@ -60,16 +88,23 @@ def members_from_tables(local: Mapping[str, Any], peers: Rows) -> tuple[Member, 
     return (own, *others)
 
 
-def members_from_gossip(endpoints: tuple[Gossip, ...]) -> tuple[Member, ...]:
-    """Members from `nodetool gossipinfo`, without those that have left."""
+def members_from_gossip(endpoints: tuple[Gossip, ...], lines: tuple[Status, ...] = ()) -> tuple[Member, ...]:
+    """Members from `nodetool gossipinfo`, without those that have left.
+
+    Args:
+        endpoints: what it prints. Of a node that was not heard since the observer started, nothing but its address.
+        lines: of `nodetool status`, which knows host id and place of such a node from `system.peers`.
+    """
+    kept = {line.address: line for line in lines}
+    nobody = Status("", up=False, normal=False, host_id="", datacenter="", rack="")
     return tuple(
         Member(
             NodeRef(
-                host_id=endpoint.states.get("HOST_ID", ""),
+                host_id=endpoint.states.get("HOST_ID") or kept.get(endpoint.address, nobody).host_id,
                 address=_native_address(endpoint.states) or endpoint.address,
                 internode_address=endpoint.address,
-                datacenter=endpoint.states.get("DC", ""),
-                rack=endpoint.states.get("RACK", ""),
+                datacenter=endpoint.states.get("DC") or kept.get(endpoint.address, nobody).datacenter,
+                rack=endpoint.states.get("RACK") or kept.get(endpoint.address, nobody).rack,
             ),
             endpoint.states.get("RELEASE_VERSION", ""),
             endpoint.states.get("SCHEMA", ""),

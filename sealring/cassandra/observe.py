@@ -9,14 +9,14 @@ import asyncio
 import socket
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from sealring.cassandra.cql import Conversation, conversation
 from sealring.cassandra.members import (
+    Account,
     Member,
-    Opinion,
     Pulse,
     members_from_gossip,
     members_from_tables,
@@ -46,24 +46,6 @@ OUTBOUND = "SELECT address, active_connections FROM system_views.internode_outbo
 
 Hosts = Callable[[str], AbstractAsyncContextManager[Shell]]
 """`HostPool.host`: a host by its node's address."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """What one observer says about the ring, itself included: members, and an opinion by internode address."""
-
-    observer: NodeRef
-    members: tuple[Member, ...]
-    opinions: dict[str, Opinion] = field(default_factory=dict)
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether some member does not look up, or nothing is known yet."""
-        return any(not self.on(member.node).up for member in self.members)
-
-    def on(self, node: NodeRef) -> Opinion:
-        """This observer's opinion on a node; one it does not know is neither up nor normal."""
-        return self.opinions.get(node.internode_address, Opinion(up=False, normal=False))
 
 
 async def observe_ring(cluster: ClusterFile, hosts: Hosts, *, ask: Sequence[str] = ()) -> ClusterView:
@@ -213,9 +195,37 @@ async def _accounts_by_nodetool(
             "check contact_points and the cql and ssh sections of the cluster file, and that a node is up",
             actor=Actor.OPERATOR,
         )
+    if first.strangers:
+        return await _together(cluster, hosts, first, ask, causes)
     candidates = [node.address for node in others_first(first.observer, first.members) if first.on(node).up]
     second = await _first_by_nodetool(cluster, hosts, candidates[:ATTEMPTS], causes)
     return (first, second) if second else (first,)
+
+
+async def _together(
+    cluster: ClusterFile, hosts: Hosts, first: Account, ask: Sequence[str], causes: list[str]
+) -> tuple[Account, ...]:
+    """A node that has heard nobody since it started knows of the others little more than that they are there.
+
+    So they are asked themselves, the contact points first. Who cannot be asked is known by what the first one keeps.
+    """
+    room = asyncio.Semaphore(cluster.rollout.max_parallel)
+
+    async def told(address: str) -> Account | None:
+        async with room:
+            return await _first_by_nodetool(cluster, hosts, [address], causes)
+
+    async def all_told(addresses: set[str]) -> list[Account]:
+        found = await asyncio.gather(*(told(address) for address in sorted(addresses)))
+        return [account for account in found if account]
+
+    contacts = {*ask}
+    accounts = [first, *await all_told(contacts - {first.observer.address, first.observer.internode_address})]
+    left = first.strangers.difference(*(account.heard for account in accounts))
+    accounts += await all_told(left - contacts)
+    known = {m.node.internode_address: m for account in accounts for m in account.members if m.version}
+    members = tuple(known.get(m.node.internode_address, m) for m in first.members)
+    return (replace(first, members=members), *accounts[1:])
 
 
 async def _first_by_nodetool(
@@ -228,10 +238,11 @@ async def _first_by_nodetool(
         except SealringError as error:
             causes.append(str(error))
             continue
-        members = members_from_gossip(parse_gossip(gossip))
+        lines = parse_status(status)
+        members = members_from_gossip(parse_gossip(gossip), lines)
         observer = next((m.node for m in members if address in (m.node.address, m.node.internode_address)), None)
         if observer:
-            return Account(observer, members, opinions_from_status(parse_status(status)))
+            return Account(observer, members, opinions_from_status(lines))
         causes.append(f"{address}: not among the nodes that it lists")
     return None
 

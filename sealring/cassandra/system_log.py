@@ -69,6 +69,12 @@ def start_failure(text: str) -> StartFailure | None:
     return StartFailure(any(TLS_START_FAILURE in line for line in trace), " <- ".join((named, *causes)))
 
 
+def of_last_start(text: str) -> str:
+    """What the last start in this piece of the log wrote; empty when none began in it."""
+    _, began, rest = text.rpartition(STARTED)
+    return rest if began else ""
+
+
 async def mark_log(shell: Shell, log_dir: str, *, become: Become = "") -> LogMark:
     """Where the log ends now."""
     done = await shell.run(MARK, variables={"log": f"{log_dir}/system.log"}, timeout=SCRIPT_SECONDS, become=become)

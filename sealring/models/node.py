@@ -94,6 +94,12 @@ class NodeView(Fact):
     previous: Generation | None = None
     last: Change | None = None
     served: tuple[str, ...] = Field((), description="Distinct leaf fingerprints that its listeners show now.")
+    expired: str = Field(
+        "",
+        description="In words, which of its listeners show an expired leaf, and what lies on its disk; where it does "
+        "not run, the disk alone. Empty: nothing that it shows has expired.",
+    )
+    contact: bool = Field(False, description="Whether it is a contact point of the cluster file: a seed, usually.")
     reload: Literal["forced", "by-mtime", "none"] = Field(
         "none", description="forced: 4.1.4+ and 5.0 (CASSANDRA-18681); by-mtime: 4.0 to 4.1.3; none: before 4.0."
     )

@@ -9,7 +9,8 @@ from sealring.models.cluster import NodeRef, RolloutSettings
 from sealring.models.material import MaterialRef
 from sealring.models.schedule import Forecast, Proof, Way, digest_of
 
-Goal = Literal["deploy", "rollback", "rotate-ca"]
+Goal = Literal["deploy", "rollback", "rotate-ca", "renew-expired"]
+"""renew-expired: a deployment to a ring that its expired leaves have broken (docs/emergency.md)."""
 
 StageKind = Literal["deploy", "trust", "identity", "drop"]
 """deploy: the whole change at once. The others are those of a CA rotation, in this order: trust both authorities,

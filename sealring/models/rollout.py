@@ -7,14 +7,14 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from sealring.models.base import Address, Fact, Input, Line, Many, Sha256
-from sealring.models.checks import objection_to
+from sealring.models.checks import EMERGENCY, objection_to
 from sealring.models.cluster import Apply, Batch, ClusterName, NodeRef, RolloutSettings, Strategy, formerly_wave
 from sealring.models.evidence import BLOCKING, Finding, Served, Verification
 from sealring.models.material import MaterialRef, ResolvedMaterial, RotationMaterial
 from sealring.models.node import ClusterView, Generation
 from sealring.models.plan import Goal, Plan, StageKind, Target
 from sealring.models.problem import Problem
-from sealring.models.waiver import Waive, Waiver
+from sealring.models.waiver import Waive, Waiver, implied
 
 
 class RolloutRequest(Input):
@@ -42,7 +42,7 @@ class RolloutRequest(Input):
         "authority is dropped; drop: it is, once nothing is seen to need it; keep: both stay trusted.",
     )
     requester: Line = ""
-    reason: Line = ""
+    reason: Line = Field("", description="Needed to renew what has expired.")
 
     _formerly = model_validator(mode="before")(formerly_wave)
 
@@ -64,10 +64,25 @@ class RolloutRequest(Input):
     @model_validator(mode="after")
     def _material_goes_with_deploy(self) -> "RolloutRequest":
         if (self.material is None) != (self.goal == "rollback"):
-            raise ValueError("material: needed when goal is deploy or rotate-ca, and only then")
+            raise ValueError("material: needed unless goal is rollback, and only then")
         if self.material is not None and self.material.take != "all":
             raise ValueError("material.take: leave it out, a CA rotation sets it")
         return self
+
+    @model_validator(mode="after")
+    def _an_emergency_is_meant(self) -> "RolloutRequest":
+        if self.goal == "renew-expired" and not self.reason:
+            raise ValueError("reason: an emergency is kept in the report with its reason")
+        if self.goal == "renew-expired" and (self.strategy or self.batch):
+            raise ValueError("strategy, batch: leave them out, an emergency has waves of its own")
+        return self
+
+    @property
+    def waivers(self) -> tuple[Waiver, ...]:
+        """What was waived, and what follows from the goal: a broken ring cannot be seen whole before it is mended."""
+        if self.goal != "renew-expired":
+            return self.waive
+        return (*self.waive, *implied(EMERGENCY, f"expired-ring emergency: {self.reason}"))
 
 
 class NodeOrder(Fact):
@@ -88,6 +103,11 @@ class NodeOrder(Fact):
         None, description="The ring was looked at then, for all of the wave; None: nobody looked for this activation."
     )
     beside: tuple[str, ...] = Field((), description="Addresses of the wave's other nodes that may be restarted now.")
+    alone: bool = Field(
+        False,
+        description="In an emergency: peers that are still to be worked on cannot see the node. Its listeners are "
+        "proven; how the ring sees it is proven when the last node is done.",
+    )
 
     @property
     def node(self) -> NodeRef:

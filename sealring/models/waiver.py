@@ -53,6 +53,11 @@ def _from_text(given: Any) -> Any:
     return {name: text for name, text in parts.groupdict().items() if text is not None}
 
 
+def implied(codes: tuple[str, ...], reason: str) -> tuple[Waiver, ...]:
+    """Waivers that follow from what was asked for, with its reason."""
+    return tuple(Waiver(code=code, reason=reason) for code in codes)
+
+
 Waive = Annotated[
     Waiver,
     BeforeValidator(_from_text, json_schema_input_type=Waiver | Annotated[str, Field(description="CODE:until=TIME")]),

@@ -11,8 +11,15 @@ from sealring.models.node import ClusterView, NodeView
 from sealring.models.plan import Plan, Target, Wave
 from sealring.models.rollout import PlanQuestion, RolloutRequest
 from sealring.models.schedule import Forecast, Schedule
-from sealring.models.topology import RingNode, Topology
+from sealring.models.topology import Topology
 from sealring.models.waiver import Waiver
+from sealring.planning.emergency import (
+    emergency_risks,
+    emergency_rules,
+    emergency_schedule,
+    expired_nodes,
+    places_of,
+)
 from sealring.planning.rotation import point_of_no_return, rotation_stages
 from sealring.planning.schedule import schedule, unproven
 from sealring.planning.waivers import in_force, refuse_needless, waived_keyspaces, weigh
@@ -35,7 +42,11 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings, topology: Topol
     request, view, material = question.request, question.view, question.material
     rules = _rules(request, settings)
     chosen = _changed_last(view) if request.goal == "rollback" and not request.nodes else _chosen(view, request.nodes)
-    _refuse_degraded(view, {node.node.address for node in chosen} if question.again else None)
+    emergency = request.goal == "renew-expired"
+    if emergency:
+        chosen, rules = expired_nodes(view, chosen), emergency_rules(rules)
+    else:
+        _refuse_degraded(view, {node.node.address for node in chosen} if question.again else None)
     if topology is not None and not question.again:
         refuse_needless(in_force(request.waive, view.observed_at), topology)
     ring = tuple(node.node for node in view.nodes)
@@ -46,7 +57,14 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings, topology: Topol
     targets = tuple(_target(node, _generation(node, material, view.observed_at), rules, ring) for node in chosen)
     served = {node.node.address for node, target in zip(chosen, targets, strict=True) if _serves(node, target)}
     work = tuple(target for target in targets if target.node.address not in served)
-    made = _schedule(view, topology, work, rules, in_force(request.waive, view.observed_at))
+    ways = {target.node.address: target.apply for target in work}
+    risks = tuple(f"WAIVED: {waiver}" for waiver in request.waivers)
+    if emergency:
+        made = emergency_schedule(view, ways, rules)
+        risks = (*emergency_risks(request.reason, view, ways), *risks)
+    else:
+        made = _schedule(view, topology, work, rules, in_force(request.waive, view.observed_at))
+        risks = (*risks, *made.risks, *_risks(work))
     if made.infeasible:
         raise refusal_of(made.infeasible)
     return Plan(
@@ -55,7 +73,7 @@ def make_plan(question: PlanQuestion, settings: RolloutSettings, topology: Topol
         material=material.ref if material else None,
         stages=stages_of(made, work, "roll back" if request.goal == "rollback" else "renew leaves"),
         unchanged=tuple(sorted(served)),
-        risks=(*(f"WAIVED: {waiver}" for waiver in request.waive), *made.risks, *_risks(work)),
+        risks=risks,
         rules=rules,
         topology=made.topology,
         lower_bound=made.lower_bound,
@@ -129,17 +147,7 @@ def _schedule(
     ways = {target.node.address: target.apply for target in work}
     if topology is not None:
         return schedule(topology, ways, rules, waived=waived_keyspaces(waived))
-    places = tuple(
-        RingNode(
-            address=seen.node.address,
-            datacenter=seen.node.datacenter,
-            rack=seen.node.rack,
-            tokens=(number,),
-            version=seen.version,
-        )
-        for number, seen in enumerate(view.nodes)
-    )
-    return unproven(view.cluster, places, ways, rules)
+    return unproven(view.cluster, places_of(view), ways, rules)
 
 
 def _chosen(view: ClusterView, addresses: tuple[str, ...]) -> tuple[NodeView, ...]:

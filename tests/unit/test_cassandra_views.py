@@ -1,5 +1,7 @@
 """What nodes print and answer, as members, opinions and findings; versions; the log."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from activities import verify
 from sealring.cassandra import observe
 from sealring.cassandra.members import (
+    Account,
     Member,
     Opinion,
     Pulse,
@@ -23,10 +26,10 @@ from sealring.cassandra.members import (
     pulses,
 )
 from sealring.cassandra.nodetool import parse_gossip, parse_status
-from sealring.cassandra.observe import Account
 from sealring.cassandra.ring_findings import ring_findings
-from sealring.cassandra.system_log import reload_outcome, start_failure
+from sealring.cassandra.system_log import of_last_start, reload_outcome, start_failure
 from sealring.cassandra.versions import parse_version, reload_support
+from sealring.errors import refuse
 from sealring.models.cluster import ClusterFile, NodeRef
 from sealring.models.evidence import Verdict
 from sealring.models.node import ClusterView, NodeView
@@ -265,6 +268,13 @@ def test_a_start_that_fails_for_tls_is_told_from_others() -> None:
     assert start_failure(TLS_FAILURE.split("org.apache")[0]) is None, "its trace is still to come"
 
 
+def test_what_the_start_before_wrote_is_not_held_against_this_one() -> None:
+    began, _, failed = TLS_FAILURE.partition("\n")
+    assert of_last_start(failed) == "", "it began before the mark"
+    assert start_failure(of_last_start(failed + NEXT_START)) is None
+    assert start_failure(of_last_start(f"{failed}{NEXT_START}{began}\n{failed}{NEXT_START}{failed}"))
+
+
 @pytest.mark.parametrize(
     ("answered", "asked", "verdict"), [((1, 2), 2, Verdict.PASS), ((2,), 1, Verdict.PASS), ((1, 1, 1), 3, Verdict.FAIL)]
 )
@@ -308,3 +318,60 @@ async def test_observers_that_disagree_are_both_heard(monkeypatch: pytest.Monkey
     assert view.schema_versions == ("new", "old")
     failed = {found.check for found in ring_findings(view) if found.verdict is Verdict.FAIL}
     assert failed == {"ring.node-down", "ring.schema-disagreement"}
+
+
+# Printed by Cassandra 5.0.9, shortened: a node that has heard nobody since it started, as in a ring that has expired.
+ALONE_GOSSIP = """/127.0.0.51
+  generation:0
+  heartbeat:-1
+  TOKENS: not present
+/127.0.0.52
+  generation:1795254276
+  heartbeat:120
+  SCHEMA:17:d03783d7-b468-3c1a-82f1-8e30b2edde8b
+  DC:13:dc1
+  RACK:15:rack2
+  RELEASE_VERSION:6:5.0.9
+  HOST_ID:3:0585a31a-df1c-4e90-87cc-aca845075cb2
+  NATIVE_ADDRESS_AND_PORT:4:127.0.0.52:9042
+  STATUS_WITH_PORT:22:NORMAL,-3074457345618258603
+"""
+ALONE_STATUS = """Datacenter: dc1
+--  Address     Load        Tokens  Owns (effective)  Host ID                               Rack
+UN  127.0.0.52  133.39 KiB  1       66.7%             0585a31a-df1c-4e90-87cc-aca845075cb2  rack2
+DN  127.0.0.51  ?           1       66.7%             91418818-b384-4e42-bf2b-9263fd481f3d  rack1
+"""
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["the other answers", "nobody else answers"])
+async def test_a_node_that_has_heard_nobody_is_no_witness_of_who_the_others_are(
+    monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    first = GOSSIP.partition("host.example")[0]
+    told = {"127.0.0.52": (ALONE_GOSSIP, ALONE_STATUS), "127.0.0.51": (first, STATUS.partition("\n\n")[0] + "\n")}
+
+    @asynccontextmanager
+    async def hosts(address: str) -> AsyncIterator[Any]:
+        if address == "127.0.0.51" and not heard:
+            raise refuse("ssh.unreachable", "nobody there", "")
+        yield address
+
+    async def answer(shell: Any, *_: Any) -> tuple[str, ...]:
+        return told[shell]
+
+    async def shut(*_: Any) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr(observe, "nodetool", answer)
+    monkeypatch.setattr(observe, "_accounts_by_cql", shut)
+    cluster = ClusterFile(name="lab", contact_points=("127.0.0.52",))
+    seen = await observe.observe_ring(cluster, hosts)
+    other, alone = seen.nodes
+    assert (other.node.host_id, other.node.rack) == ("91418818-b384-4e42-bf2b-9263fd481f3d", "rack1")
+    assert (alone.node.address, alone.up, other.up) == ("127.0.0.52", not heard, False)
+    if heard:
+        assert (other.node.address, other.version, other.reload) == ("10.0.0.51", "5.0.9", "forced")
+        assert seen.observers == ("127.0.0.52", "10.0.0.51")
+    else:
+        assert (other.node.address, other.version) == ("127.0.0.51", ""), "what it keeps of a node that it never heard"
+        assert seen.observers == ("127.0.0.52",)
