@@ -14,7 +14,7 @@ from bench.fleet import NAMES, Fleet
 from lab.spec import LabSpec
 from lab.tools import PROJECT
 
-BUSY = "import time\nwhile time.process_time() < 0.3: pass"
+BUSY = "import time\nwhile time.process_time() < 0.5: pass"
 
 
 def test_a_process_left_behind_is_ended_and_counts(tmp_path: Path) -> None:
