@@ -1,14 +1,16 @@
 """A real ring whose leaves really expire: cut apart by one lost process, and renewed by the unchanged engine."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lab.load import LoadProcess
 from lab.ring import kill_node, stop_node, view
-from lab.spec import LabSpec
+from lab.spec import NATIVE_PORT, LabSpec, NodeSpec
 from sealring.models.rollout import NodeState, Phase
 from starters.exits import Exit
 from tests.lab.engine import PATIENCE, Engine, running
@@ -34,6 +36,12 @@ def until(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.5)
 
 
+def listens(node: NodeSpec) -> bool:
+    with suppress(OSError), socket.create_connection((node.address, NATIVE_PORT), timeout=5):
+        return True
+    return False
+
+
 def test_an_expired_ring_that_fell_apart_is_renewed_and_whole_again(engine: Engine, whole_ring: LabSpec) -> None:
     spec = whole_ring
     end = datetime.now(UTC) + LIFE
@@ -44,6 +52,7 @@ def test_an_expired_ring_that_fell_apart_is_renewed_and_whole_again(engine: Engi
     stop_node(spec, stopped.name)
     until(lambda: view(lost).get(other.address) == "DN", "it still sees its peers")
     until(lambda: set(view(other).values()) == {"UN", "DN"}, "it still sees its peers")
+    until(lambda: listens(lost), "a node that listens can be reloaded, one that still starts is restarted")
     began, delivery = starts(spec), engine.deliver()
 
     code, report = engine.rollout("-m", str(delivery), "--emergency-expired", "--reason", "nobody renewed")

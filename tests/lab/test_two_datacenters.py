@@ -12,6 +12,7 @@ from lab.load import LoadProcess
 from lab.ring import start_node, stop_node, wait_up
 from lab.spec import NET, LabSpec
 from sealring.cassandra.cql import conversation
+from sealring.errors import SealringError
 from sealring.models.rollout import NodeState, Phase, RolloutReport
 from sealring.settings import load_cluster
 from starters.exits import Exit
@@ -45,8 +46,14 @@ def engine() -> Iterator[Engine]:
 
 async def _keyspaces(spec: LabSpec) -> None:
     cluster = load_cluster(spec.cluster_file.parent, "lab")
-    async with conversation(cluster.cql, spec.ring[0].address) as asked:
-        await asked.rows(f"CREATE KEYSPACE IF NOT EXISTS billing WITH replication = {EVERYWHERE}")
+    for left in reversed(range(6)):  # six nodes that have just started answer slowly on two cores
+        try:
+            async with conversation(cluster.cql, spec.ring[0].address) as asked:
+                await asked.rows(f"CREATE KEYSPACE IF NOT EXISTS billing WITH replication = {EVERYWHERE}")
+            return
+        except SealringError as error:
+            if not (left and error.retryable):
+                raise
 
 
 @pytest.mark.criterion("D4", "D6", "D8", "H1")
