@@ -109,6 +109,15 @@ def load_cluster(folder: Path, name: str) -> ClusterFile:
     Raises:
         SealringError: `cluster.*`, naming the file and every field that is wrong.
     """
+    return read_cluster(cluster_file(folder, name))
+
+
+def cluster_file(folder: Path, name: str) -> Path:
+    """Where it is.
+
+    Raises:
+        SealringError: `cluster.name`, `cluster.unknown`.
+    """
     file = folder / f"{cluster_name(name)}.yaml"
     if not file.exists() and not file.is_symlink():
         there = ", ".join(sorted(f.stem for f in folder.glob("*.yaml"))) or "none"
@@ -117,7 +126,7 @@ def load_cluster(folder: Path, name: str) -> ClusterFile:
             f"cluster: {name} has no cluster file at {file}; there: {there}",
             "write one (docs/examples/cluster.yaml) or correct the name",
         )
-    return read_cluster(file)
+    return file
 
 
 def read_cluster(file: Path) -> ClusterFile:

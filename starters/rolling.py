@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sealring.errors import refuse
 from sealring.models.rollout import ENDINGS, Phase, RolloutReport, RolloutRequest
 from sealring.models.steering import Command, Resolution
-from sealring.settings import Settings
+from sealring.settings import Settings, cluster_file
 from sealring.temporal.connect import client_for
 from starters import rollouts
 from starters.exits import exit_for, tell
@@ -215,7 +215,7 @@ def rollout_resume(cluster: Cluster, reason: Reason = "", as_json: Json = False)
 def rollout_resolve(
     cluster: Cluster,
     node: Annotated[str, typer.Argument(help="Address of the node the question is about, or `ring`.")],
-    action: Annotated[str, typer.Argument(help="One of those that `status` shows: retry, skip, go-on or stop.")],
+    action: Annotated[str, typer.Argument(help="One of those that `status` shows: retry, skip, go-on, drop or stop.")],
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
@@ -247,6 +247,8 @@ def begin(request: RolloutRequest, *, follow: bool, as_json: bool) -> None:
     """Start it, and follow it to its end."""
 
     async def start(settings: Settings) -> str:
+        if any(settings.clusters.glob("*.yaml")):  # else they are with the workers only
+            cluster_file(settings.clusters, request.cluster)
         return (await rollouts.start(await client_for(settings), request)).id
 
     identity = run(start, as_json=as_json)

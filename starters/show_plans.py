@@ -77,7 +77,9 @@ def _blocked(them: Blocked) -> Iterable[Text]:
 
 def _bounds(lower_bound: int, forecast: Forecast | None) -> Iterable[Text]:
     if lower_bound:
-        yield Text(f"no safe way to restart these nodes has fewer than {lower_bound} waves")
+        yield Text(
+            f"no way that is safe with what is down and in reserve restarts these in fewer than {lower_bound} waves"
+        )
     if forecast is not None:
         took = f"about {_time(forecast.seconds)} ({_time(forecast.least)} to {_time(forecast.most)})"
         yield Text(f"{took}, by {forecast.source}", "dim")

@@ -115,8 +115,8 @@ class Stages(Gate):
         if wish == "ask":
             deadline = workflow.now() + rules.decision_timeout
             problem = self.last_question(answer)
-            decision = Decision(node=RING, problem=problem, options=("go-on", "stop"), deadline=deadline)
-            if await self.ask(decision) != "go-on":
+            decision = Decision(node=RING, problem=problem, options=("drop", "stop"), deadline=deadline)
+            if await self.ask(decision) != "drop":
                 raise Ended(
                     Phase.ABORTED,
                     stop(
@@ -150,7 +150,7 @@ class Stages(Gate):
             "rotation.point-of-no-return",
             f"{'; '.join(dropped)}. After this, whoever presents or trusts only that is cut off, and going back "
             f"needs a rotation of its own. Connected now (their certificates cannot be seen): {clients}{more}",
-            "go-on when all of them have a certificate of the new authority and trust it; stop leaves both trusted",
+            "drop when all of them have a certificate of the new authority and trust it; stop leaves both trusted",
         )
 
     def go_on(self) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from sealring.models.base import Address, Duration, Fact, Input, Lifetime, Line, LocalPath, Many, Pause, Port
 from sealring.models.vault import SEGMENT, PkiSettings, VaultSettings
@@ -190,7 +190,11 @@ class MaterialPolicy(Input):
 
 
 Strategy = Literal["rolling", "canary", "zone-aware", "load-aware", "blue-green", "fastest"]
-Batch = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,4}|[1-9][0-9]?%|100%)$")]
+Batch = Annotated[
+    str,
+    BeforeValidator(lambda given: str(given) if type(given) is int else given),
+    StringConstraints(pattern=r"^([1-9][0-9]{0,4}|[1-9][0-9]?%|100%)$"),
+]
 """Nodes of a wave: a number, or percent of the nodes that the rollout works on."""
 
 

@@ -26,7 +26,10 @@ class Resolution(Input):
     """The answer to a decision about one node, or about the ring."""
 
     node: Address = Field(description="Address of the node the question is about, or `ring`.")
-    action: Literal["retry", "skip", "go-on", "stop"]
+    action: Literal["retry", "skip", "go-on", "drop", "stop"] = Field(
+        description="One of those that the question has. What cannot be taken back has a word of its own, so that an "
+        "answer to another question does not do it."
+    )
     reason: Line = ""
     by: Line = ""
 

@@ -71,7 +71,7 @@ async def rotation(environment: WorkflowEnvironment) -> None:
     async with serving(environment, RotatingRing(nodes=2)):
         handle = await start(environment, request)
         await until(handle, lambda status: status.decision is not None)
-        await handle.execute_update("resolve", Resolution(node=RING, action="go-on"))
+        await handle.execute_update("resolve", Resolution(node=RING, action="drop"))
         await handle.result()
         await keep(environment.client, handle.id, "rotated.rollout")
 

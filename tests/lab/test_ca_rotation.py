@@ -88,7 +88,7 @@ def test_a_ring_gets_another_authority_whatever_is_killed_and_goes_back_and_fort
     assert "connections" in question["message"]
     again(engine, "temporal")  # while a person thinks
     engine.until(lambda s: s["decision"])
-    assert engine.cli("rollout", "resolve", "lab", "ring", "go-on").returncode == 0
+    assert engine.cli("rollout", "resolve", "lab", "ring", "drop").returncode == 0
     engine.begun()
     again(engine, "deploy")  # inside the third
     report = end_of(engine)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
@@ -121,9 +121,11 @@ async def test_the_point_of_no_return_is_asked_about_by_name(temporal_skipping: 
         status = await until(handle, lambda s: s.decision is not None)
         assert status.decision.problem.code == "rotation.point-of-no-return"
         assert "team-app" in status.decision.problem.message
-        assert status.decision.options == ("go-on", "stop")
+        assert status.decision.options == ("drop", "stop")
         assert ring.holds() == {("b", "ab")}
-        await handle.execute_update("resolve", Resolution(node=RING, action="go-on"))
+        with pytest.raises(WorkflowUpdateFailedError):  # somebody's late answer to another question
+            await handle.execute_update("resolve", Resolution(node=RING, action="go-on"))
+        await handle.execute_update("resolve", Resolution(node=RING, action="drop"))
         report = await handle.result()
     assert (report.outcome, ring.holds()) == (Phase.DONE, {("b", "b")})
     assert [w for s, w in ring.calls if s == "observe_barrier"] == ["identity", "drop", "drop", "end"]
