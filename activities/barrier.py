@@ -80,7 +80,7 @@ class BarrierActivities:
             findings += found
         if question.before == "drop":
             findings.append(left_out(looks))
-            findings += await self._live_clients(cluster, ring)
+            findings += await self._live_clients(cluster, ring, at_once)
         if any(not each.identities for each in looked):
             findings.append(_keys_stay())
         told = [f for f in findings if f.verdict is not Verdict.PASS or f.check.startswith("barrier.")]
@@ -150,17 +150,21 @@ class BarrierActivities:
                 findings += handshake_findings(served, whose)
         return findings
 
-    async def _live_clients(self, cluster: ClusterFile, ring: Sequence[NodeRef]) -> list[Finding]:
-        rows: dict[str, Rows] = {}
-        findings: list[Finding] = []
-        for node in ring:
+    async def _live_clients(
+        self, cluster: ClusterFile, ring: Sequence[NodeRef], at_once: asyncio.Semaphore
+    ) -> list[Finding]:
+        async def ask(node: NodeRef) -> Rows | Finding:
             try:
-                async with conversation(cluster.cql, node.address) as asked:
-                    rows[node.address] = await asked.rows(CLIENTS) or ()
+                async with at_once, conversation(cluster.cql, node.address) as asked:
+                    return await asked.rows(CLIENTS) or ()
             except SealringError as error:
                 message = f"its clients are not known: {error.message}"
-                findings.append(_told("barrier.live-client", message, node.address))
-        return [*live_clients(rows, cluster.clients), *findings]
+                return _told("barrier.live-client", message, node.address)
+
+        answers = await asyncio.gather(*map(ask, ring))
+        told = {node.address: answer for node, answer in zip(ring, answers, strict=True)}
+        rows = {address: answer for address, answer in told.items() if not isinstance(answer, Finding)}
+        return [*live_clients(rows, cluster.clients), *(a for a in answers if isinstance(a, Finding))]
 
 
 def _clients(cluster: ClusterFile) -> list[Client]:

@@ -99,8 +99,7 @@ class Stages(Gate):
         answer = await self.patiently(place, "does it hold on every node?", look, against)
         self.waiting_since = None
         notes = weigh(answer.findings, self.request.waive, workflow.now()).notes
-        kept = tuple(f for f in answer.findings if f.verdict is Verdict.WARN and f not in self.progress.findings)
-        self.progress.findings += (*notes, *kept)
+        self.keep(*notes, *(f for f in answer.findings if f.verdict is Verdict.WARN))
         return answer
 
     async def point_of_no_return(self) -> None:
