@@ -14,6 +14,7 @@ from tests.lab.ring_bench import Bench, forget_members, opened
 
 FIRST = 31
 TEMPORAL_PORT = 17233 + 10 * NET
+"""Ten ports for each of the rings that run side by side: a second lab of one run takes one of the nine above."""
 
 
 def processes_below(folder: Path) -> list[str]:

@@ -16,7 +16,7 @@ from sealring.errors import SealringError
 from sealring.models.rollout import NodeState, Phase, RolloutReport
 from sealring.settings import load_cluster
 from starters.exits import Exit
-from tests.lab.conftest import fresh, processes_below
+from tests.lab.conftest import TEMPORAL_PORT, fresh, processes_below
 from tests.lab.engine import PATIENCE, Engine, running
 from tests.lab.seen import spotless, starts, states
 
@@ -28,7 +28,7 @@ EVERYWHERE = "{'class': 'NetworkTopologyStrategy', 'dc1': 3, 'dc2': 3}"
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     root = tools.cache() / f"test-two-dcs-{NET}"
-    spec = LabSpec(root, nodes=6, datacenters=2, first=131, temporal_port=17243 + 10 * NET)
+    spec = LabSpec(root, nodes=6, datacenters=2, first=131, temporal_port=TEMPORAL_PORT + 5)
     fresh(spec)
     lifecycle.up(spec, print, engine=False)
     try:
