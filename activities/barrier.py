@@ -155,15 +155,15 @@ class BarrierActivities:
     ) -> list[Finding]:
         async def ask(node: NodeRef) -> Rows | Finding:
             try:
-                async with at_once, conversation(cluster.cql, node.address) as asked:
-                    return await asked.rows(CLIENTS) or ()
+                async with at_once, conversation(cluster.cql, node.address) as cql:
+                    return await cql.rows(CLIENTS) or ()
             except SealringError as error:
                 message = f"its clients are not known: {error.message}"
                 return _told("barrier.live-client", message, node.address)
 
         answers = await asyncio.gather(*map(ask, ring))
-        told = {node.address: answer for node, answer in zip(ring, answers, strict=True)}
-        rows = {address: answer for address, answer in told.items() if not isinstance(answer, Finding)}
+        asked = zip(ring, answers, strict=True)
+        rows = {node.address: answer for node, answer in asked if not isinstance(answer, Finding)}
         return [*live_clients(rows, cluster.clients), *(a for a in answers if isinstance(a, Finding))]
 
 
