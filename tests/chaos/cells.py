@@ -10,7 +10,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.play import Cell
 from tests.chaos.steps import STEPS
 
-TEMPORAL_PORT = 17240 + 10 * NET  # above those of the tests, whatever NET is
+TEMPORAL_PORT = 17240 + 10 * NET  # of each ring its first node's number above this
 Software = Literal["5.0", "stand-in"]
 
 NODE = (

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 
 from lab import tools
-from lab.spec import NET, LabSpec
+from lab.spec import LabSpec
 from tests.chaos.cells import LONG, MATTER_MOST
 from tests.chaos.faults import FAULTS
 from tests.chaos.play import Cell, play
 from tests.chaos.scene import Scene, built
+from tests.lab.conftest import TEMPORAL_PORT
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
-    folder, port = tools.cache() / "test-chaos", 17239 + 10 * NET
+    folder, port = tools.cache() / "test-chaos", TEMPORAL_PORT + 6
     spec = LabSpec(folder, cassandra="stand-in", first=71, temporal_port=port)
     with built(spec, "stand-in") as scene:
         yield scene
